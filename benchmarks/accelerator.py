@@ -1,5 +1,6 @@
-"""The benchmark of a device: `python benchmarks/accelerator.py [--small] [--only NAME
-...] [--out FILE]`.
+"""The benchmark of a device.
+
+    python benchmarks/accelerator.py [--small] [--only NAME ...] [--out FILE]
 
 The rows are, in this order: the limits of the device (copies, products of matrices),
 the kernels at sizes that fill a card, spectra, sweeps, transport, first and second

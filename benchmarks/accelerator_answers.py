@@ -61,7 +61,8 @@ def levels(d: int, n: int, limits: Limits) -> dict[str, Any]:
     """Ten levels on finite volumes by multigrid, against those of the trap: sums of its
     stiffnesses.
     """
-    grid, scheme = fp.Grid(*(fp.Line(-WIDE, WIDE, n),) * d), fp.ScharfetterGummel()
+    grid = fp.Grid(*(fp.Line(-WIDE, WIDE, n),) * d)
+    scheme = fp.ScharfetterGummel()
 
     def call(strength: float) -> Any:
         return fp.spectrum(
@@ -79,7 +80,8 @@ def levels(d: int, n: int, limits: Limits) -> dict[str, Any]:
     seconds, every = timed(lambda: call(float(next(strengths))).values)
     own = np.linalg.eigvalsh(np.array(STIFFNESS[d]))
     counts = np.stack(np.meshgrid(*[np.arange(10)] * d), -1).reshape(-1, d)
-    truth, found = np.sort(counts @ own)[:10], call(1.0)
+    truth = np.sort(counts @ own)[:10]
+    found = call(1.0)
     error = float(np.max(np.abs(np.asarray(found.values)[1:] / truth[1:] - 1)))
     cells = 2 * WIDE / n  # the error of each level is of second order in the cell width
     facts = {
@@ -98,7 +100,8 @@ def levels(d: int, n: int, limits: Limits) -> dict[str, Any]:
 
 def sweep(count: int, limits: Limits) -> dict[str, Any]:
     """Densities in traps of many strengths at once, by `vmap`."""
-    grid, d = fp.Grid(fp.Line(-6.0, 6.0, 40), fp.Line(-6.5, 6.5, 36)), 2
+    grid = fp.Grid(fp.Line(-6.0, 6.0, 40), fp.Line(-6.5, 6.5, 36))
+    d = 2
     one = evolution(grid, fp.Spectral(), 0.5)
     field = gaussian(grid, *at(0.0, d), "float64")
     strengths = jnp.linspace(0.9, 1.1, count + count % 2 + 1)

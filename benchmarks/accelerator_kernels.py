@@ -5,8 +5,10 @@ Each evolves a Gaussian in a trap with rotated stiffness, whose density at any t
 known. The time is so short that about `PRODUCTS` products of the operator suffice. The
 memory traffic and operations of a product are counted by hand:
 
-    finite volumes    reads 2 d rates and three fields, and writes one: 2 d + 4 arrays; 6 d + 5 operations a point
-    matrices          reads a field and writes one for each axis, and four for the recurrence; 2 n operations an axis
+    finite volumes    reads 2 d rates and three fields, and writes one: 2 d + 4 arrays;
+                      6 d + 5 operations a point
+    matrices          reads a field and writes one for each axis, and four for the
+                      recurrence; 2 n operations an axis
 """
 
 import contextlib
@@ -52,10 +54,8 @@ def trap(x: Any, strength: Any) -> Any:
 
 def gaussian(grid: fp.Grid, mean: Any, covariance: Any, dtype: str) -> Any:
     """A normal density on the nodes, computed on the device."""
-    inverse, norm = (
-        np.linalg.inv(covariance),
-        math.sqrt(np.linalg.det(2 * np.pi * np.asarray(covariance))),
-    )
+    inverse = np.linalg.inv(covariance)
+    norm = math.sqrt(np.linalg.det(2 * np.pi * np.asarray(covariance)))
     shape = lambda x, i: jnp.asarray(x).reshape(
         [-1 if j == i else 1 for j in range(grid.ndim)]
     )
@@ -75,12 +75,11 @@ def gaussian(grid: fp.Grid, mean: Any, covariance: Any, dtype: str) -> Any:
 
 def at(t: float, d: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of the trapped density at time t (Ornstein and Uhlenbeck)."""
-    stiffness, mean, spread = (
-        np.array(STIFFNESS[d]),
-        0.3 * np.ones(d),
-        WIDTH**2 * np.eye(d),
-    )
-    decay, still = scipy.linalg.expm(-t * stiffness), np.linalg.inv(stiffness)
+    stiffness = np.array(STIFFNESS[d])
+    mean = 0.3 * np.ones(d)
+    spread = WIDTH**2 * np.eye(d)
+    decay = scipy.linalg.expm(-t * stiffness)
+    still = np.linalg.inv(stiffness)
     return decay @ mean, still + decay @ (spread - still) @ decay.T
 
 
@@ -129,7 +128,8 @@ def kernel(
     """
 
     def measure(limits: Limits, rivals: Any, fourier: bool | None) -> dict[str, Any]:
-        t, d = PRODUCTS**2 / (25 * highest), grid.ndim
+        t = PRODUCTS**2 / (25 * highest)
+        d = grid.ndim
         field = gaussian(grid, *at(0.0, d), dtype)
         with _transforms(fourier):
             run, facts = compile_apart(
@@ -183,7 +183,9 @@ def kernel(
 
 def volumes(name: str, shape: tuple[int, ...], dtype: str) -> Row:
     """Chebyshev on finite volumes."""
-    grid, scheme, d = cube(shape), fp.ScharfetterGummel(), len(shape)
+    grid = cube(shape)
+    scheme = fp.ScharfetterGummel()
+    d = len(shape)
     highest = sum(4 / axis.spacings[0] ** 2 for axis in grid.axes)
 
     def rivals(field: Any, count: int, missing: dict[str, str]) -> Iterator[Any]:
@@ -220,7 +222,9 @@ def volumes(name: str, shape: tuple[int, ...], dtype: str) -> Row:
 
 def smooth(name: str, shape: tuple[int, ...], dtype: str, form: str) -> Row:
     """Chebyshev in a spectral basis, by matrices or by transforms."""
-    grid, scheme, d = cube(shape), fp.Spectral(), len(shape)
+    grid = cube(shape)
+    scheme = fp.Spectral()
+    d = len(shape)
     highest = sum((np.pi / axis.spacings[0]) ** 2 for axis in grid.axes) + 60.0
 
     def rivals(field: Any, count: int, missing: dict[str, str]) -> Iterator[Any]:

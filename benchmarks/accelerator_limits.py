@@ -123,10 +123,8 @@ def calibrate(name: str, small: bool, limits: Limits) -> dict[str, Any]:
     for n in (64, 512) if small else (256, 4096, 65536):
         if name == "decomposition":
             break
-        grid, method = (
-            fp.Grid(fp.Line(-HALF, HALF, n)),
-            fp.Rational() if name == "chain" else fp.Chebyshev(),
-        )
+        grid = fp.Grid(fp.Line(-HALF, HALF, n))
+        method = fp.Rational() if name == "chain" else fp.Chebyshev()
         t = (
             1.0
             if name == "chain"
@@ -143,7 +141,8 @@ def calibrate(name: str, small: bool, limits: Limits) -> dict[str, Any]:
                 throw=False,
             ).values
         )
-        field, one = gaussian(grid, *at(0.0, 1), "float64"), jnp.ones(())
+        field = gaussian(grid, *at(0.0, 1), "float64")
+        one = jnp.ones(())
         run, _ = compile_apart(solve, field, one)
         seconds = timed(functools.partial(run, field, one))[0]
         table[n] = 1e6 * seconds / (1 if name == "chain" else PRODUCTS)

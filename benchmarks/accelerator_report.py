@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-INSTALL = 'CUDA 13: pip install "fpsolve[cuda13]"; CUDA 12: pip install "fpsolve[cuda12]"; TPU: pip install "fpsolve[tpu]"'
+INSTALL = (
+    'CUDA 13: pip install "fpsolve[cuda13]"; CUDA 12: pip install "fpsolve[cuda12]"; '
+    'TPU: pip install "fpsolve[tpu]"'
+)
 README = Path(__file__).resolve().parent.parent / "README.md"
 NAME = "device"  # name of the markers in the README
 
@@ -172,10 +175,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> str:
     places = [row["flops"] / row["bytes_moved"] for row in points]
     reach = np.geomspace(min(places) / 8, max(places) * 30, 200)
     for dtype, colour in (("float64", "#0072B2"), ("float32", "#D55E00")):
-        copy, product = (
-            limits.get(f"limit-copy-{dtype}"),
-            limits.get(f"limit-product-{dtype}"),
-        )
+        copy = limits.get(f"limit-copy-{dtype}")
+        product = limits.get(f"limit-product-{dtype}")
         if copy and product:
             roof = np.minimum(reach * copy["rate"], product["rate"])
             label = (
@@ -190,10 +191,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> str:
         for row, x, y in zip(here, xs, ys, strict=True):
             name = row["row"].removesuffix(f"-{dtype}")
             left = name == "volumes-2d"  # its point is next to that of volumes-3d
-            place, side = (
-                (-7 if left else 7, 2 if left or dtype == "float32" else -9),
-                "right" if left else "left",
-            )
+            place = (-7 if left else 7, 2 if left or dtype == "float32" else -9)
+            side = "right" if left else "left"
             panel.annotate(
                 name,
                 (x, y),
@@ -228,10 +227,8 @@ def _share(value: Any, width: int = 1) -> str:
 
 
 def _time(seconds: float) -> str:
-    return (
-        f"{seconds:.2f} s"
-        if seconds >= 1
-        else f"{1e3 * seconds:.3g} ms"
-        if seconds >= 1e-3
-        else f"{1e6 * seconds:.3g} µs"
-    )
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    if seconds >= 1e-3:
+        return f"{1e3 * seconds:.3g} ms"
+    return f"{1e6 * seconds:.3g} µs"

@@ -135,8 +135,11 @@ def programs(dtype: str) -> dict[str, tuple[Any, tuple[Any, ...]]]:
     """The programs of the rows, small, with their arguments: they must lower for every
     device.
     """
-    plane, space, one = cube((8, 6)), cube((5, 6, 7)), jnp.ones((), dtype)
-    volumes_, smooth_ = fp.ScharfetterGummel(), fp.Spectral()
+    plane = cube((8, 6))
+    space = cube((5, 6, 7))
+    one = jnp.ones((), dtype)
+    volumes_ = fp.ScharfetterGummel()
+    smooth_ = fp.Spectral()
     found: dict[str, tuple[Any, tuple[Any, ...]]] = {}
     for grid, name in ((plane, "2d"), (space, "3d")):
         field = gaussian(grid, *at(0.0, grid.ndim), dtype)

@@ -38,16 +38,14 @@ class Limits:
     def shares(
         self, dtype: str, seconds: float, moved: float, flops: float
     ) -> dict[str, float]:
-        """A run as a fraction of the rates of copies and of products in its precision."""
+        """A run as a fraction of the rates of copies and products in its precision."""
         copy, product = (
             self.rates.get(f"limit-{what}-{dtype}") for what in ("copy", "product")
         )
         shares = {} if copy is None else {"share_copy": moved / seconds / copy}
-        return (
-            shares
-            if product is None
-            else shares | {"share_product": flops / seconds / product}
-        )
+        if product is not None:
+            shares["share_product"] = flops / seconds / product
+        return shares
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,11 +103,11 @@ def spectral(
 ) -> Callable[[], Any]:
     """The same by a dense matrix along each axis and a potential term on the nodes."""
     along = [library.load(-4 / highest * matrix) for matrix in matrices]
-    diagonal, start = (
-        library.load(2 - 4 / highest * potential_term),
-        library.load(field),
-    )
-    first, last, shape = along[0], along[-1], start.shape
+    diagonal = library.load(2 - 4 / highest * potential_term)
+    start = library.load(field)
+    first = along[0]
+    last = along[-1]
+    shape = start.shape
 
     def twice(u: Any) -> Any:
         image = diagonal * u

@@ -1,5 +1,6 @@
-"""The compiled kernels of two trees, pair by pair: `python benchmarks/against.py OTHER
-[--out FILE] [--rounds 15]`.
+"""The compiled kernels of two trees, pair by pair.
+
+    python benchmarks/against.py OTHER [--out FILE] [--rounds 15]
 
 OTHER is a folder that holds another version of the package
 (`git worktree add OTHER COMMIT`). Both trees solve P1 to P6 and spectra with the same
@@ -140,7 +141,8 @@ def levels(
 
     import fpsolve as fp
 
-    grid, depth = suite.grid_of(box, shape), jax.numpy.ones(())
+    grid = suite.grid_of(box, shape)
+    depth = jax.numpy.ones(())
     scaled = lambda depth: equation(lambda x: depth * problem.potential(x))
     program = jax.jit(lambda depth: fp.spectrum(scaled(depth), grid, k, tol=tol).values)
     return lambda: program(depth).block_until_ready()

@@ -1,10 +1,9 @@
 """Numbers that must be the same on every device: small problems of every kind, compared
 with a processor in float64.
 
-`python benchmarks/accelerator.py
---reference` stores the processor's numbers in `results/agreement.json`; the device benchmark and `pytest
--m gpu` compare with them. An error is the largest difference, relative to the largest
-number.
+`python benchmarks/accelerator.py --reference` stores the processor's numbers in
+`results/agreement.json`; the device benchmark and `pytest -m gpu` compare with them.
+An error is the largest difference, relative to the largest number.
 """
 
 import dataclasses
@@ -110,25 +109,19 @@ def _slope(dtype: Any) -> np.ndarray:
 
 def _slope_of_a_run(dtype: Any) -> np.ndarray:
     grid = fp.Grid(fp.Line(-5.0, 5.0, 64))
-    mean = lambda k: jnp.sum(
-        fp.evolve(
-            fp.FokkerPlanck(fp.Harmonic(k)), fp.Gaussian(1.0, 0.5), [0.5], grid=grid
-        ).values[0]
-        * grid.nodes[0]
-        * grid.weights
-    )
+
+    def mean(k: Any) -> Any:
+        trap = fp.FokkerPlanck(fp.Harmonic(k))
+        run = fp.evolve(trap, fp.Gaussian(1.0, 0.5), [0.5], grid=grid)
+        return jnp.sum(run.values[0] * grid.nodes[0] * grid.weights)
+
     return np.asarray(jax.value_and_grad(mean)(1.5))
 
 
 def _sweep(dtype: Any) -> np.ndarray:
     grid = fp.Grid(fp.Line(-2.5, 2.5, 48))
-    gaps = jax.jit(
-        jax.vmap(
-            lambda barrier: fp.spectral_gap(
-                fp.FokkerPlanck(fp.DoubleWell(barrier)), grid
-            )
-        )
-    )
+    gap = lambda barrier: fp.spectral_gap(fp.FokkerPlanck(fp.DoubleWell(barrier)), grid)
+    gaps = jax.jit(jax.vmap(gap))
     return np.asarray(gaps(jnp.linspace(1.0, 4.0, 16)))
 
 
@@ -160,10 +153,8 @@ def _reconstruction(dtype: Any) -> np.ndarray:
 
 
 def _correspondence(dtype: Any) -> np.ndarray:
-    equation, grid = (
-        fp.FokkerPlanck(fp.DoubleWell(2.0)),
-        fp.Grid(fp.Line(-2.5, 2.5, 96)),
-    )
+    equation = fp.FokkerPlanck(fp.DoubleWell(2.0))
+    grid = fp.Grid(fp.Line(-2.5, 2.5, 96))
     field = grid.density(fp.Gaussian(-1.0, 0.1), "start").astype(dtype)
     both = fp.correspondence(equation, field, [0.5, 1.0], grid=grid)
     if not both.holds:

@@ -46,7 +46,8 @@ def sinc_eigh(problem: Any, box: Any, shape: Any) -> Run:
     """exp(-tH) by the eigenvectors of the whole matrix in the sinc basis, on a line."""
     axes = problems.open_axes(box, shape)
     (x,) = axes
-    kinetic, h = second_derivative(x), problems.cell(axes)
+    kinetic = second_derivative(x)
+    h = problems.cell(axes)
 
     def run() -> np.ndarray:
         root = np.exp(-problems.potential(axes) / 2)
@@ -163,7 +164,8 @@ def fft_strang(problem: Any, box: Any, shape: Any, steps: int) -> Run:
 
     def run() -> np.ndarray:
         root = np.exp(-problems.potential(axes) / 2)
-        wave, potential_term = problem.start(axes) / root, problem.potential_term(axes)
+        wave = problem.start(axes) / root
+        potential_term = problem.potential_term(axes)
         density = root * extrapolated(
             [level(wave, potential_term, steps), level(wave, potential_term, 2 * steps)]
         )
@@ -218,14 +220,8 @@ def volumes_rational(problem: Any, box: Any, shape: Any, order: int = 10) -> Run
         density = constant * start
         for pole, residue in zip(poles[upper], residues[upper], strict=True):
             band[1] = problem.t * diagonal - pole
-            density = (
-                density
-                + 2
-                * (
-                    residue
-                    * scipy.linalg.solve_banded((1, 1), band, start, check_finite=False)
-                ).real
-            )
+            solved = scipy.linalg.solve_banded((1, 1), band, start, check_finite=False)
+            density = density + 2 * (residue * solved).real
         return density
 
     return run, axes

@@ -67,12 +67,8 @@ def fft_ground(
         potential_term = problems.potential(axes)
         wave = np.exp(-potential_term / 2)
         potential_term = potential_term - 4.0
-        density = (
-            by_hand.extrapolated(
-                [level(wave, potential_term, steps * 2**j) for j in range(levels)]
-            )
-            ** 2
-        )
+        waves = [level(wave, potential_term, steps * 2**j) for j in range(levels)]
+        density = by_hand.extrapolated(waves) ** 2
         return density / (density.sum() * volume)
 
     return run, axes

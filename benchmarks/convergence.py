@@ -1,11 +1,12 @@
-"""Error against n for each scheme on each exact system: `python
-benchmarks/convergence.py [--quick] [--out FILE]`.
+"""Error against n for each scheme on each exact system.
+
+    python benchmarks/convergence.py [--quick] [--out FILE]
 
 Each row has the relative L1 error in space and time, the seconds of the first call
 (with compilation) and the median of five warm calls, versions, device, precision and
 date. The table groups rows by system and scheme and ends with the observed order
-(finite volumes) or the smallest error (spectral). If a scheme misses its
-claim, the run ends with status 1.
+(finite volumes) or the smallest error (spectral). If a scheme misses its claim, the run
+ends with status 1.
 """
 
 import argparse
@@ -86,11 +87,8 @@ def axis_kind(name: str, scheme: Any) -> Any:
     if isinstance(scheme, fp.Spectral):
         if "walls" in name:
             return "none" if " x " in name else fp.Legendre
-        return (
-            "none"
-            if "absorbed" in name and ("force" in name or "pushed x" in name)
-            else None
-        )
+        pushed = "force" in name or "pushed x" in name
+        return "none" if "absorbed" in name and pushed else None
     if name in exact.waves():
         return None if isinstance(scheme, fp.ScharfetterGummel) else "none"
     forced = any(word in name for word in ("force", "swirl", "ito", "ring, pushed"))
@@ -125,7 +123,8 @@ def row(name: str, system: Any, scheme: Any, n: int, kind: Any) -> dict[str, Any
 
 def report(series: list[dict[str, Any]]) -> list[str]:
     """Print a series, and return the claims that it misses."""
-    first, errors = series[0], [row["error"] for row in series]
+    first = series[0]
+    errors = [row["error"] for row in series]
     head = f"{first['system']}, {first['scheme']} ({first['axis']}, {first['method']})"
     spectral = first["scheme"] == "Spectral"
     order = observed_order(errors, [row["n"] for row in series])
@@ -141,16 +140,12 @@ def report(series: list[dict[str, Any]]) -> list[str]:
         print(f"{line}   {1e3 * entry['seconds_warm']:9.2f}", flush=True)
     if spectral:
         claim = CLAIMS.get(first["system"], np.inf)
-        return (
-            [f"{head}: {errors[-1]:.1e}, claimed {claim:.0e}"]
-            if errors[-1] > claim
-            else []
-        )
-    return (
-        []
-        if abs(order - 2) <= 0.15
-        else [f"{head}: order {order:.2f}, claimed 2.0 +- 0.15"]
-    )
+        if errors[-1] > claim:
+            return [f"{head}: {errors[-1]:.1e}, claimed {claim:.0e}"]
+        return []
+    if abs(order - 2) <= 0.15:
+        return []
+    return [f"{head}: order {order:.2f}, claimed 2.0 +- 0.15"]
 
 
 def stamp() -> dict[str, str]:

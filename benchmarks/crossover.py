@@ -1,5 +1,6 @@
-"""From how many nodes transforms are faster than matrices: `python
-benchmarks/crossover.py [--quick] [--out FILE]`.
+"""From how many nodes transforms are faster than matrices.
+
+    python benchmarks/crossover.py [--quick] [--out FILE]
 
 -D d^2/dx^2 along one axis of a field, by its dense matrix and by FFT (a ring, or the
 odd extension that sines need), on the default device, float32 and float64, real and

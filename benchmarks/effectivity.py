@@ -4,7 +4,8 @@
     --count N           how many problems (600), shared by all kinds
     --kinds A,B         these kinds only; --list names them
     --quick             a tenth of the problems, no warm calls
-    --only KIND:SEED    one problem again: prints what was asked, what fpsolve said, and what is right
+    --only KIND:SEED    one problem again: prints what was asked, what fpsolve said, and
+                        what is right
     --out FILE          the rows as JSON (benchmarks/results/effectivity.json)
     --table FILE ...    only print the table of such files
     --readme            with --table: write the table into README

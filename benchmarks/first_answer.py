@@ -1,14 +1,14 @@
-"""Seconds until a first result, and until that of the next potential:
-`python benchmarks/first_answer.py`.
+"""Seconds until a first result, and until that of the next potential.
 
     first     the first call in a fresh process, without a cache of programs
     numbers   then the same formula with other numbers, on the same grid
     formula   then another formula on the same grid
     again     then the last call once more
-    warm      the first call in a fresh process that finds all programs in a persistent cache
+    warm      the first call in a fresh process with all programs in a persistent cache
 
     --only NAME         one case (may be given again)
-    --tree PATH         another checkout in turn with this one, and the ratio of both; its rows say "before"
+    --tree PATH         another checkout in turn with this one, and the ratio of both;
+                        its rows say "before"
     --alone             that checkout only
     --rounds N          N runs of each case in each checkout, in turn; medians
     --verify            `fpsolve verify --quick` too
@@ -108,11 +108,8 @@ def compare(name: str, trees: dict[str, Path], rounds: int, out: Path) -> list[s
     ]
     for row in rows:
         write(row, out)
-        troubles += (
-            [f"{name}, {row['tree']}: error {row['error']:.1e}"]
-            if row["error"] > row["goal"]
-            else []
-        )
+        if row["error"] > row["goal"]:
+            troubles.append(f"{name}, {row['tree']}: error {row['error']:.1e}")
     table.show(rows)
     return troubles
 

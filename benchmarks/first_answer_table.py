@@ -1,4 +1,4 @@
-"""The figures of `first_answer.py`: targets, printed lines, the table for the README."""
+"""The figures of `first_answer.py`: targets, printed lines, the table of the README."""
 
 from typing import Any
 
@@ -85,16 +85,11 @@ def markdown(
     cases, all unless given.
     """
     at = {(row["problem"], row["tree"]): row for row in rows}
-    trees = (
-        tuple(tree for tree in TREES if any(row["tree"] == tree for row in rows))
-        if trees is None
-        else trees
-    )
-    verify = (
-        any(row["problem"] == "verify_quick" for row in rows)
-        if verify is None
-        else verify
-    )
+    if trees is None:
+        measured = {row["tree"] for row in rows}
+        trees = tuple(tree for tree in TREES if tree in measured)
+    if verify is None:
+        verify = any(row["problem"] == "verify_quick" for row in rows)
     wanted = [
         name for name in CASES if targets(name) and (verify or name != "verify_quick")
     ]

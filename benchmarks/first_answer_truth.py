@@ -158,10 +158,8 @@ def levels(
     matrix = np.diag(quantum_potential_term(potential, diffusion, axes).ravel())
     for i, x in enumerate(axes):
         kinetic = diffusion * by_hand.second_derivative(x)
-        before, after = (
-            np.prod(shape[:i], dtype=int),
-            np.prod(shape[i + 1 :], dtype=int),
-        )
+        before = np.prod(shape[:i], dtype=int)
+        after = np.prod(shape[i + 1 :], dtype=int)
         matrix += np.kron(np.eye(before), np.kron(kinetic, np.eye(after)))
     values = scipy.sparse.linalg.eigsh(matrix, k, sigma=-0.1, return_eigenvectors=False)
     return np.sort(values)
@@ -270,10 +268,8 @@ def line_evolved(
         x = problems.open_axes(box, (n,))
         h = problems.cell(x)
         rise = np.diff(energies(potential, x)) / diffusion
-        up, down = (
-            diffusion * bernoulli(rise) / h**2,
-            diffusion * bernoulli(-rise) / h**2,
-        )
+        up = diffusion * bernoulli(rise) / h**2
+        down = diffusion * bernoulli(-rise) / h**2
         generator = np.diag(up, -1) + np.diag(down, 1)
         generator -= np.diag(generator.sum(axis=0))
         step = scipy.linalg.expm(times[0] * generator)

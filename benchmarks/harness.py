@@ -183,7 +183,8 @@ def _take_turns(
                     and time.perf_counter() - begun < WARM
                 ):
                     jax.block_until_ready(one.run())
-                start, before = time.perf_counter(), time.process_time()
+                start = time.perf_counter()
+                before = time.process_time()
                 jax.block_until_ready(one.run())
             except Exception as fault:  # noqa: BLE001 - as at the first call
                 failures[one.solver] = in_words(fault)
@@ -317,7 +318,7 @@ def median_seconds(run: Callable[[], Any], repeats: int = 7) -> float:
 
 
 def medians(runs: list[Callable[[], Any]], repeats: int) -> list[float]:
-    """The median seconds of warm calls of each, taken in turn, after one that compiles."""
+    """The median seconds of warm calls of each, in turn, after one that compiles."""
     times: list[list[float]] = [[] for _ in runs]
     for turn in range(repeats + 1):
         for run, seconds in zip(runs, times, strict=True):

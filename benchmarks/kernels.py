@@ -1,12 +1,13 @@
-"""The kernel benchmark: `python benchmarks/kernels.py [--quick] [--only P2 ...] [--out
-FILE] [--readme]`.
+"""The kernel benchmark: fpsolve against numpy by hand and other packages.
 
-Every problem of `suite.py`, fpsolve against numpy by hand and other packages, pair by
-pair in one process on one core: one table a problem, then the ratios and their targets,
-then the laws (`laws.py`). A missed ratio is shown as missed. A solver that misses its
-stated error, or raises, makes the run fail at its end; the others are run all the same.
-A whole run is written to `results/kernels.json` with a picture. A part of it
-(`--quick`, `--only`) is written only to `--out`.
+    python benchmarks/kernels.py [--quick] [--only P2 ...] [--out FILE] [--readme]
+
+Every problem of `suite.py`, pair by pair in one process on one core: one table a
+problem, then the ratios and their targets, then the laws (`laws.py`). A missed ratio is
+shown as missed. A solver that misses its stated error, or raises, makes the run fail at
+its end; the others are run all the same. A whole run is written to
+`results/kernels.json` with a picture. A part of it (`--quick`, `--only`) is written
+only to `--out`.
 """
 
 import argparse
@@ -113,12 +114,15 @@ def main(argv: list[str] | None = None) -> int:
             for contest in contests
             if contest.name.startswith(tuple(chosen.only))
         ]
-    rows, troubles, begun = [], [], time.perf_counter()
+    rows = []
+    troubles = []
+    begun = time.perf_counter()
     for contest in contests:
         found, failures = hold(contest, chosen.quick)
         rows += found
         troubles += tables.report(contest, found, failures)
-    ratios, checks = ratio_rows(rows), choice_rows(rows)
+    ratios = ratio_rows(rows)
+    checks = choice_rows(rows)
     if not chosen.only:
         found, broken = laws.rows(chosen.quick)
         checks += found

@@ -46,7 +46,8 @@ def _calls() -> Iterator[dict[str, Any]]:
         (P1, box(2.2), (256,)),
         (P2, box(2.2, 3.6), (96, 96)),
     ):
-        equation, grid = fp.FokkerPlanck(problem.potential), grid_of(bounds, shape)
+        equation = fp.FokkerPlanck(problem.potential)
+        grid = grid_of(bounds, shape)
         start = fp.Gaussian([-1.0, 0.0][: problem.d], 0.04)
         calls = []
         for t in TIMES:
@@ -68,7 +69,8 @@ def _calls() -> Iterator[dict[str, Any]]:
 
 def _rational() -> Iterator[dict[str, Any]]:
     """The time of the rational method at t = 1e6 over that at t = 1."""
-    equation, grid = fp.FokkerPlanck(P1.potential), grid_of(box(2.2), (1024,))
+    equation = fp.FokkerPlanck(P1.potential)
+    grid = grid_of(box(2.2), (1024,))
     start = fp.Gaussian(-1.0, 0.04)
     chosen = {"scheme": fp.ScharfetterGummel(), "method": fp.Rational()}
     runs = [
@@ -84,7 +86,8 @@ def _rational() -> Iterator[dict[str, Any]]:
 
 
 def _operator() -> tuple[Any, jax.Array]:
-    equation, grid = fp.FokkerPlanck(P2.potential), grid_of(box(2.2, 3.6), (SIDE, SIDE))
+    equation = fp.FokkerPlanck(P2.potential)
+    grid = grid_of(box(2.2, 3.6), (SIDE, SIDE))
     operator = jax.jit(
         lambda: fp.ScharfetterGummel().build(
             equation, grid, 0.0, jnp.zeros(()).dtype, True

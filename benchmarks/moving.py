@@ -46,7 +46,8 @@ def contenders(problem: problems.Problem) -> list[harness.Contender]:
             for bounds, n in zip(problem.box, problem.shape, strict=True)
         )
     )
-    equation, start = fp.FokkerPlanck(problem.potential), problem.start(axes)
+    equation = fp.FokkerPlanck(problem.potential)
+    start = problem.start(axes)
 
     def ours(
         label: str, method: fp.Magnus, tol: float, parameters: dict[str, object]
@@ -116,10 +117,8 @@ def picture(rows: list[harness.Row], path: Path) -> None:
                 (row for row in rows if row.problem == name and row.family == family),
                 key=lambda r: r.error,
             )
-            times, errors = (
-                [row.seconds_warm * 1e3 for row in mine],
-                [row.error for row in mine],
-            )
+            times = [row.seconds_warm * 1e3 for row in mine]
+            errors = [row.error for row in mine]
             (line,) = panel.loglog(times, errors, "o-", label=family)
             if family == "fp.Magnus()":
                 estimates = [row.notes["estimate"] for row in mine]

@@ -1,10 +1,11 @@
-"""Ten levels of large finite-volume grids: `python benchmarks/multigrid.py [--quick]
-[--only 2d|3d] [--out FILE]`.
+"""Ten levels of large finite-volume grids.
+
+    python benchmarks/multigrid.py [--quick] [--only 2d|3d] [--out FILE]
 
 Double wells of several barriers, on grids of several sizes, by LOBPCG with multigrid:
-iterations, seconds, and a bound on
-the relative error of the levels as levels of the grid, residual^2 / separation / level.
-The number of iterations should depend neither on the grid nor on the barrier.
+iterations, seconds, and a bound on the relative error of the levels as levels of the
+grid, residual^2 / separation / level. The number of iterations should depend neither on
+the grid nor on the barrier.
 """
 
 import argparse
@@ -70,9 +71,12 @@ def measure(d: int, n: int, barrier: float) -> dict[str, Any]:
         .lower(made)
         .compile()
     )
-    compiling, seconds, busy = time.perf_counter() - start, [], []
+    compiling = time.perf_counter() - start
+    seconds = []
+    busy = []
     while not seconds or (len(seconds) < 5 and sum(seconds) < 10):
-        start, before = time.perf_counter(), time.process_time()
+        start = time.perf_counter()
+        before = time.process_time()
         pairs, _ = jax.block_until_ready(solve(made))
         seconds.append(time.perf_counter() - start)
         busy.append(time.process_time() - before)
@@ -118,7 +122,9 @@ def bound(values: np.ndarray, residuals: np.ndarray) -> float:
     """The largest r^2 / separation, relative to the spread of the requested levels; a
     cluster of close levels counts as one.
     """
-    wanted, spread, worst = values[:LEVELS], values[LEVELS - 1] - values[0], 0.0
+    wanted = values[:LEVELS]
+    spread = values[LEVELS - 1] - values[0]
+    worst = 0.0
     for i in range(1, LEVELS):
         close = np.abs(values - wanted[i]) < 0.1 * spread / LEVELS
         apart = np.min(np.abs(values[~close] - wanted[i]))

@@ -76,11 +76,9 @@ def diffrax(problem: Any, box: Any, shape: Any, solver: str, rtol: float) -> Pee
     potential_terms = [problem.potential_term(axes, s) for s in (0.0, 0.5, 1.0)]
     # the well is quadratic in s; (d_t log pi) / 2 is the extra term
     if problem.kind == "moving":
-        a, b, c = (
-            potential_terms[0],
-            -3 * potential_terms[0] + 4 * potential_terms[1] - potential_terms[2],
-            2 * (potential_terms[0] - 2 * potential_terms[1] + potential_terms[2]),
-        )
+        a = potential_terms[0]
+        b = -3 * potential_terms[0] + 4 * potential_terms[1] - potential_terms[2]
+        c = 2 * (potential_terms[0] - 2 * potential_terms[1] + potential_terms[2])
         a = a - problems.speed(axes) / 2
     else:
         a, b, c = potential_terms[2], None, None

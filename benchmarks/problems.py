@@ -1,7 +1,8 @@
 """The problems of the kernel benchmark: potentials, starts, boxes, and references to
 measure errors against.
 
-    d_t p = div(grad p + p grad U),   D = 1      U = 3 (x^2 - 1)^2 [+ 2 y^2 + x y / 2 [+ 2 z^2 + y z / 2]]
+    d_t p = div(grad p + p grad U),   D = 1
+    U = 3 (x^2 - 1)^2 [+ 2 y^2 + x y / 2 [+ 2 z^2 + y z / 2]]
     start N(-1, 0.2^2) in x, N(0, 0.2^2) in y and z
     P5: 4 x^2 (1 - s) + 3 (x^2 - 1)^2 s in place of the quartic, s = t / 10, from the
     Gibbs density at t = 0

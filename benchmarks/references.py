@@ -2,7 +2,7 @@
 measured.
 
     static   exp(-tH) sqrt(pi)^-1 p(0)        by Chebyshev polynomials to 1e-14
-    moving   d_t psi = -(H_t + a_t / 2) psi   by Strang steps with five levels of extrapolation
+    moving   d_t psi = -(H_t + a_t / 2) psi   by Strang steps, extrapolated five times
     ground   the lowest eigenvector           by Lanczos, reorthogonalised
 
 A start is set to 0 where it is below 1e-12 of its maximum, because its wave would

@@ -5,7 +5,8 @@ packet       a free packet in real time on 512 nodes, in the maximum norm
 eigenstate   the ground state of an oscillator at complex times, in the maximum norm
 continuity   a flow in the plane on 65 x 65 nodes: the norm, and characteristics in L1
 sgld         p-values of walkers under stochastic gradients against the solved density
-protocol     the work of the protocol that descent finds for a trap that stiffens, above the least
+protocol     the work of the protocol that descent finds for a trap that stiffens, above
+             the least
 
 Those of bridges are in `bridge.py`, those of samplers in `samplers.py`.
 """
@@ -23,14 +24,16 @@ from scipy.special import i0
 import fpsolve as fp
 
 TESTS = Path(__file__).parents[1] / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "anneal")]
+sys.path[:0] = [str(TESTS)]
 
 jax.config.update("jax_enable_x64", True)
 
 
 def packet() -> None:
     """i d_t psi = -psi'' / 2 from a packet of width 1 and momentum 1.5."""
-    grid, momentum, time = fp.Grid(fp.Line(-30.0, 30.0, 512)), 1.5, 2.0
+    grid = fp.Grid(fp.Line(-30.0, 30.0, 512))
+    momentum = 1.5
+    time = 2.0
     x = np.asarray(grid.nodes[0])
 
     def exact(t: float) -> np.ndarray:
@@ -145,13 +148,12 @@ def sgld() -> None:
 
 def protocol() -> None:
     """From stiffness 1 to 3 in a time 0.9, with jumps at both ends."""
-    from test_work_law import learn, least_stiffened, true_stiffened_work
+    from exact_work import least_stiffened, true_stiffened_work
+    from fpsolve.anneal.schedule import learn
 
     first, last, total = 1.0, 3.0, 0.9
-    path, grid = (
-        fp.Mix(fp.Harmonic(first), fp.Harmonic(last)),
-        fp.Grid(fp.Line(-6.5, 6.5, 64)),
-    )
+    path = fp.Mix(fp.Harmonic(first), fp.Harmonic(last))
+    grid = fp.Grid(fp.Line(-6.5, 6.5, 64))
     found, _ = learn(
         path, total, "work", optax.adam(0.1), grid=grid, steps=80, knots=4, jumps=True
     )

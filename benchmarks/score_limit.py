@@ -1,11 +1,11 @@
-"""The limit that the error of a score sets to a density: 1 - F against eps^2 / (4 Gap)
-over many pairs.
+"""The limit that the error of a score sets to a density, over many pairs.
 
 python benchmarks/score_limit.py [--pairs N] [--seed S] [--out FILE.json]
 
 A pair is a density p and a score s that is not that of p. F = (int sqrt(p rho))^2 with
-rho the squared ground state of the Score Hamiltonian of s, eps^2 = E_p |s - grad log
-p|^2, and theorem T8 says 1 - F <= eps^2 / (4 Gap). The families:
+rho the squared ground state of the Score Hamiltonian of s,
+eps^2 = E_p |s - grad log p|^2, and theorem T8 says 1 - F <= eps^2 / (4 Gap). The
+families:
 
 line       two normal wells, the score of other weights and other places, with a ripple
 tight      on a ring with s = 0 and sqrt(p) = 1 + d cos x: the case of equality
@@ -226,11 +226,8 @@ def main(words: list[str] | None = None) -> int:
     options.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     draw(rows, options.out.with_suffix(".png"))
     # Rounding of an infidelity, which is a difference from 1.
-    return (
-        0
-        if all(row["infidelity"] <= row["bound"] * (1 + 1e-9) + 1e-13 for row in rows)
-        else 1
-    )
+    limit = lambda row: row["bound"] * (1 + 1e-9) + 1e-13
+    return 0 if all(row["infidelity"] <= limit(row) for row in rows) else 1
 
 
 if __name__ == "__main__":

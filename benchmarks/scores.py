@@ -1,10 +1,14 @@
-"""Scores: gaps on a grid and from samples, and densities of trained ones:
-`python benchmarks/scores.py [--out FILE]`.
+"""Scores: gaps on a grid and from samples, and densities of trained ones.
 
-two modes   gap of the Score Hamiltonian of unit modes at +-3.5 in the plane: relative error and seconds, on one core
-trained     50,000 samples of two modes: seconds of training, TV of the reconstructed density, E|s - s_p|^2, over seeds
-ten         samples in ten dimensions: the bound on the gap over the gap, and the distance of both in standard errors,
-            for densities in which the double well or a Gaussian is slowest
+    python benchmarks/scores.py [--out FILE]
+
+two modes   gap of the Score Hamiltonian of unit modes at +-3.5 in the plane: relative
+            error and seconds, on one core
+trained     50,000 samples of two modes: seconds of training, TV of the reconstructed
+            density, E|s - s_p|^2, over seeds
+ten         samples in ten dimensions: the bound on the gap over the gap, and the
+            distance of both in standard errors, for densities in which the double well
+            or a Gaussian is slowest
 sixty-four  the same in 64 dimensions, 20,000 samples: seconds, compilation included
 """
 
@@ -128,7 +132,9 @@ def ten(law: str) -> dict[str, Any]:
     """Ten dimensions, over seeds."""
     import fpsolve as fp
 
-    ratios, depths, begin = [], [], time.perf_counter()
+    ratios = []
+    depths = []
+    begin = time.perf_counter()
     for seed in range(SEEDS):
         samples, gap = product(seed, *LAWS[law])
         found = fp.score.sampled_gap(samples, key=jax.random.key(seed))

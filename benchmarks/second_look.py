@@ -1,8 +1,8 @@
-"""What the second look costs: `python benchmarks/second_look.py`. Warm calls with
-`check=True` and with `check=False`.
+"""What the second look costs: warm calls with `check=True` and with `check=False`.
 
     --only NAME     one call (may be given again)
-    --out FILE      the rows as JSON (benchmarks/results/second_look.json, where all calls are made)
+    --out FILE      the rows as JSON (benchmarks/results/second_look.json, where all
+                    calls are made)
 
 The two calls of each row are made in turn in one process, on one core, after one of
 each that compiles: medians of seven. `error` is the largest estimated error that each
@@ -89,24 +89,26 @@ def error_of(answer: Any) -> float:
 
 def calls() -> dict[str, Callable[[bool], Any]]:
     """The calls of the README; each takes the value of `check`."""
-    import first_answer_cases as cases
+    import first_answer_driven as driven
+    import first_answer_static as static
     import jax.numpy as jnp
 
     import fpsolve as fp
 
-    plane, line = cases.plane_grid(48), fp.Grid(fp.Line(-2.6, 2.6, 64))
+    plane = static.plane_grid(48)
+    line = fp.Grid(fp.Line(-2.6, 2.6, 64))
     ridge, well = (
         fp.FokkerPlanck(u["first"], diffusion=d)
-        for u, d in ((cases.PLANE, 0.5), (cases.LINE, 0.1))
+        for u, d in ((static.PLANE, 0.5), (static.LINE, 0.1))
     )
-    trap = fp.FokkerPlanck(cases.TRAPS["first"].potential)
+    trap = fp.FokkerPlanck(driven.TRAPS["first"].potential)
     ring = fp.FokkerPlanck(lambda x: jnp.cos(x[0]) + jnp.cos(2 * x[0]) / 2)
     round_grid = fp.Grid(fp.Periodic(0.0, 2 * jnp.pi, 64))
     walls = fp.Grid(fp.Reflecting(-2.0, 2.0, 256))
     narrow, broad = fp.Gaussian(-1.0, 0.05), fp.Gaussian([-1.0, 0.0], 0.05)
-    bowls, bowls_grid = cases.bowls("first")
-    schedule = fp.schedule.linear(cases.TOTAL)
-    times = list(cases.TIMES)
+    bowls, bowls_grid = driven.bowls("first")
+    schedule = fp.schedule.linear(driven.TOTAL)
+    times = list(static.TIMES)
     left, right = (lambda x: x[0] < -1.0), (lambda x: x[0] > 1.0)
     return {
         "evolve, line": lambda check: fp.evolve(
@@ -116,7 +118,7 @@ def calls() -> dict[str, Callable[[bool], Any]]:
             ridge, broad, times, grid=plane, check=check
         ),
         "evolve, plane of 144 x 144": lambda check: fp.evolve(
-            ridge, broad, times, grid=cases.plane_grid(144), check=check
+            ridge, broad, times, grid=static.plane_grid(144), check=check
         ),
         "evolve, fitted line": lambda check: fp.evolve(
             well, narrow, times, tol=1e-6, check=check
@@ -137,7 +139,7 @@ def calls() -> dict[str, Callable[[bool], Any]]:
         "spectrum, line": lambda check: fp.spectrum(well, line, k=4, check=check),
         "spectrum, plane": lambda check: fp.spectrum(ridge, plane, k=4, check=check),
         "spectrum, plane of 144 x 144": lambda check: fp.spectrum(
-            ridge, cases.plane_grid(144), k=4, check=check
+            ridge, static.plane_grid(144), k=4, check=check
         ),
         "spectral_gap, line": lambda check: fp.spectral_gap(well, line, check=check),
         "committor, plane": lambda check: fp.committor(
@@ -150,7 +152,7 @@ def calls() -> dict[str, Callable[[bool], Any]]:
             ridge, broad, times, grid=plane, check=check
         ),
         "transport, line": lambda check: fp.transport(
-            bowls, schedule, grid=bowls_grid, times=[cases.TOTAL], check=check
+            bowls, schedule, grid=bowls_grid, times=[driven.TOTAL], check=check
         ),
     }
 

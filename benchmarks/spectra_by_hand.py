@@ -1,5 +1,5 @@
-"""The slow modes by hand: optimised scipy (and pyamg) for the lowest levels of H =
--Laplacian + V.
+"""The slow modes by hand: optimised scipy (and pyamg) for the lowest levels of
+H = -Laplacian + V.
 
 Each function returns `(run, axes)`; `run()` gives the k lowest levels, ascending.
 """
@@ -55,7 +55,7 @@ def shift_invert(problem: Any, box: Any, shape: Any, k: int) -> by_hand.Run:
 
 
 def amg_lobpcg(problem: Any, box: Any, shape: Any, k: int, tol: float) -> by_hand.Run:
-    """scipy's LOBPCG on the seven-point Hamiltonian with pyamg's smoothed aggregation."""
+    """scipy's LOBPCG on the seven-point stencil, with pyamg's smoothed aggregation."""
     import pyamg
 
     axes = problems.open_axes(box, shape)
@@ -80,12 +80,8 @@ def _sparse(problem: Any, axes: tuple[np.ndarray, ...]) -> Any:
     for i, x in enumerate(axes):
         n, h = shape[i], x.ravel()[1] - x.ravel()[0]
         ones = np.ones(n)
-        along = (
-            scipy.sparse.diags_array(
-                [-ones[1:], 2 * ones, -ones[1:]], offsets=[-1, 0, 1]
-            )
-            / h**2
-        )
+        diagonals = [-ones[1:], 2 * ones, -ones[1:]]
+        along = scipy.sparse.diags_array(diagonals, offsets=[-1, 0, 1]) / h**2
         before, after = int(np.prod(shape[:i])), int(np.prod(shape[i + 1 :]))
         matrix = matrix + scipy.sparse.kron(
             scipy.sparse.kron(scipy.sparse.eye_array(before), along),

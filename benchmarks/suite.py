@@ -11,7 +11,7 @@ reads and samples the functions each time.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import by_hand
@@ -21,6 +21,17 @@ import jax.numpy as jnp
 import numpy as np
 import peers
 import problems
+from contenders import (
+    Contest,
+    grid_of,
+    hand,
+    moving_methods,
+    nothing_chosen,
+    ours,
+    peer,
+    spectral_methods,
+    volume_methods,
+)
 from harness import Contender
 from problems import Problem
 
@@ -43,242 +54,11 @@ P5_PLANE = Problem(
 )
 P6 = Problem("P6", 2, 0.0, box(2.8, 3.6), (32, 24), box(3.4, 4.6), (96, 72), "ground")
 DELIVERED = (512, 512)
-DENSE = 1024  # points above which the whole matrix is not run: a free choice
-
-
-@dataclasses.dataclass(frozen=True)
-class Contest:
-    """A problem, the error that all must reach, and the contenders; `quick` contests
-    run under `--quick`.
-    """
-
-    name: str
-    problem: Problem
-    goal: float
-    quick: bool
-    contenders: Callable[["Contest", bool], Iterator[Contender]]
-
-
-def hand(
-    contest: Contest,
-    solver: str,
-    make: Callable[..., by_hand.Run],
-    bounds: Any,
-    shape: Any,
-    **sizes: Any,
-) -> Any:
-    """A numpy solver."""
-    run, axes = make(contest.problem, bounds, shape, **sizes)
-    parameters = {"nodes": list(shape), "box": bounds, **sizes}
-    return Contender(
-        f"numpy {solver}",
-        "numpy",
-        run,
-        lambda values: values,
-        axes,
-        parameters,
-        contest.goal,
-    )
-
-
-def peer(
-    contest: Contest,
-    family: str,
-    words: str,
-    make: Callable[..., peers.Peer],
-    *sizes: Any,
-) -> Contender:
-    """Another package; if it is not installed, its contender raises this when it is
-    run.
-    """
-    parameters = {"sizes": sizes}
-    try:
-        run, density, axes = make(contest.problem, *sizes)
-    except ImportError as missing:
-        reason = str(missing)
-
-        def run() -> Any:
-            raise ImportError(reason)
-
-        density, axes = np.asarray, ()
-    return Contender(
-        f"{family} {words}".strip(),
-        family,
-        run,
-        density,
-        axes,
-        parameters,
-        contest.goal,
-    )
-
-
-def grid_of(bounds: Any, shape: Any) -> fp.Grid:
-    """An fpsolve grid of lines."""
-    return fp.Grid(*(fp.Line(a, b, n) for (a, b), n in zip(bounds, shape, strict=True)))
-
-
-def ours(
-    contest: Contest,
-    label: str,
-    bounds: Any,
-    shape: Any,
-    *,
-    fine: Any = None,
-    tol: float | None = None,
-    compiled: bool = True,
-    ranks: tuple[int, ...] | None = None,
-    **chosen: Any,
-) -> Contender:
-    """fpsolve: equation and grid are prepared, and the solve from a start is timed.
-
-    `compiled` times `jax.jit` of the solve with the method that `fp.plan` chooses (or
-    `ranks` of `fp.Chebyshev`), as repeated calls should; otherwise `fp.evolve`, which
-    reads and samples the functions each time.
-    """
-    problem, grid = contest.problem, grid_of(bounds, shape)
-    delivered = None if fine is None else grid_of(bounds, fine)
-    equation = fp.FokkerPlanck(problem.potential)
-    mean, covariance = problems.start_moments(problem)
-
-    start, last = fp.Gaussian(mean, covariance), {}
-    solve = lambda start: fp.evolve(
-        equation, start, [problem.t], grid=grid, tol=tol, **chosen
-    )
-    if compiled:
-        solve, start = compiled_solve(
-            equation, start, problem.t, grid, tol, ranks, chosen
-        )
-
-    def run() -> Any:
-        solution = solve(start)
-        last["solution"] = solution
-        return solution.values if delivered is None else solution.on(delivered)
-
-    def notes(answer: Any) -> dict[str, Any]:
-        return {
-            **last["solution"].stats,
-            "estimated_error": float(last["solution"].error[-1]),
-        }
-
-    axes = problems.open_axes(bounds, shape if fine is None else fine)
-    words = {name: type(value).__name__ for name, value in chosen.items()}
-    parameters = {
-        "nodes": list(shape),
-        "box": bounds,
-        "tol": tol,
-        "delivered": fine,
-        **words,
-    }
-    return Contender(
-        label,
-        "fpsolve",
-        run,
-        lambda values: np.asarray(values[0]),
-        axes,
-        parameters,
-        contest.goal,
-        notes,
-    )
-
-
-def compiled_solve(
-    equation: Any,
-    start: Any,
-    t: float,
-    grid: Any,
-    tol: Any,
-    ranks: Any,
-    chosen: dict[str, Any],
-) -> tuple[Any, Any]:
-    """`jax.jit` of the solve with the choice of `fp.plan`, and the start as an array."""
-    plan = fp.plan(equation, start, [t], grid=grid, tol=tol, **chosen)
-    method = plan.method if ranks is None else fp.Chebyshev(ranks)
-    options = {
-        "grid": grid,
-        "scheme": plan.scheme,
-        "method": method,
-        "tol": tol,
-        "throw": False,
-    }
-    return jax.jit(lambda start: fp.evolve(equation, start, [t], **options)), plan.field
-
-
-def nothing_chosen(
-    contest: Contest,
-    bounds: Any,
-    shape: Any,
-    tol: float | None = None,
-    ranks: tuple[int, ...] | None = None,
-) -> Iterator[Contender]:
-    """Without a choice of scheme and method: compiled, and call by call."""
-    yield ours(contest, "fpsolve", bounds, shape, tol=tol, ranks=ranks)
-    yield ours(contest, "fpsolve, call by call", bounds, shape, tol=tol, compiled=False)
-
-
-def spectral_methods(
-    contest: Contest, bounds: Any, shape: Any, tol: float | None = None
-) -> Iterator[Contender]:
-    """Each method that takes a static spectral operator."""
-    for method in (fp.Chebyshev(), fp.Dense(), fp.Uniformization()):
-        if np.prod(shape) <= DENSE or not isinstance(method, fp.Dense):
-            label = f"fpsolve {type(method).__name__}"
-            yield ours(
-                contest,
-                label,
-                bounds,
-                shape,
-                tol=tol,
-                scheme=fp.Spectral(),
-                method=method,
-            )
-
-
-def volume_methods(
-    contest: Contest, bounds: Any, shape: Any, tol: float
-) -> Iterator[Contender]:
-    """Finite volumes with each method that suits them."""
-    for method in (
-        fp.Rational(),
-        fp.Chebyshev(),
-        fp.Splitting(),
-        fp.Implicit(order=3),
-        fp.Uniformization(),
-    ):
-        label = f"fpsolve volumes, {type(method).__name__}"
-        yield ours(
-            contest,
-            label,
-            bounds,
-            shape,
-            tol=tol,
-            scheme=fp.ScharfetterGummel(),
-            method=method,
-        )
-
-
-def moving_methods(
-    contest: Contest, bounds: Any, shape: Any, tol: float, steps: int
-) -> Iterator[Contender]:
-    """A time-dependent potential: compiled with as many steps as just reach the error,
-    as for numpy by hand, and call by call, where the steps are chosen on the host.
-    """
-    method, options = fp.Magnus(steps=steps), {"scheme": fp.Spectral(), "tol": tol}
-    yield ours(contest, "fpsolve", bounds, shape, method=method, **options)
-    yield ours(contest, "fpsolve, call by call", bounds, shape, tol=tol, compiled=False)
-    yield ours(
-        contest,
-        "fpsolve Magnus, call by call",
-        bounds,
-        shape,
-        method=fp.Magnus(),
-        compiled=False,
-        **options,
-    )
 
 
 def line_coarse(contest: Contest, quick: bool) -> Iterator[Contender]:
-    """P1 to 1e-4. The cells of fplanck are those that t = 1 needs, at both times; at t
-    = 50 fewer would suffice.
+    """P1 to 1e-4. The cells of fplanck are those that t = 1 needs, at both times; at
+    t = 50 fewer would suffice.
     """
     late = contest.problem.t > 1
     yield from nothing_chosen(contest, box(2.0), (30,), tol=1e-5)
@@ -353,7 +133,9 @@ def line_fine(contest: Contest, quick: bool) -> Iterator[Contender]:
 
 def plane(contest: Contest, quick: bool) -> Iterator[Contender]:
     """P2 to 1e-8."""
-    bounds, shape, wide = box(2.1, 3.6), (48, 34), box(2.2, 4.0)
+    bounds = box(2.1, 3.6)
+    shape = (48, 34)
+    wide = box(2.2, 4.0)
     yield from nothing_chosen(contest, wide, shape, ranks=(28, 12))
     yield from spectral_methods(contest, wide, shape)
     yield hand(contest, "sinc, Chebyshev", by_hand.sinc_chebyshev, bounds, shape)
@@ -384,7 +166,9 @@ def plane_delivered(contest: Contest, quick: bool) -> Iterator[Contender]:
 
 def space(contest: Contest, quick: bool) -> Iterator[Contender]:
     """P3 to 1e-8."""
-    bounds, shape, wide = box(2.1, 3.3, 3.3), (48, 36, 36), box(2.15, 3.4, 3.4)
+    bounds = box(2.1, 3.3, 3.3)
+    shape = (48, 36, 36)
+    wide = box(2.15, 3.4, 3.4)
     yield from nothing_chosen(contest, wide, shape, ranks=(28, 36, 36))
     yield from spectral_methods(contest, wide, shape)
     yield hand(
@@ -428,7 +212,9 @@ def path_line(contest: Contest, quick: bool) -> Iterator[Contender]:
 
 def path_plane(contest: Contest, quick: bool) -> Iterator[Contender]:
     """P5 on a plane, to 1e-7 or 1e-8: the numpy steps are those that just reach it."""
-    bounds, shape, fine = box(2.1, 3.6), (40, 32), contest.goal < 5e-8
+    bounds = box(2.1, 3.6)
+    shape = (40, 32)
+    fine = contest.goal < 5e-8
     # Tolerances and steps just reach the error.
     yield from moving_methods(
         contest,
@@ -464,14 +250,18 @@ def ground(contest: Contest, quick: bool) -> Iterator[Contender]:
     with extrapolation.
     """
     # FFTs are fast for small prime factors
-    bounds, shape, even = box(2.8, 3.6), (28, 22), (32, 24)
-    grid, potential = grid_of(bounds, shape), contest.problem.potential
+    bounds = box(2.8, 3.6)
+    shape = (28, 22)
+    even = (32, 24)
+    grid = grid_of(bounds, shape)
+    potential = contest.problem.potential
     # The depth is an argument, because a compiled function without arguments is
     # evaluated by the compiler.
     levels = lambda depth: fp.spectrum(
         fp.Schrodinger(lambda x: depth * potential(x)), grid, 1
     )
-    compiled, depth = jax.jit(levels), jnp.ones(())
+    compiled = jax.jit(levels)
+    depth = jnp.ones(())
 
     def run(solve: Any) -> Any:
         answer = solve(depth)

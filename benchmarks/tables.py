@@ -130,10 +130,6 @@ def _times(ratio: float) -> str:
 
 
 def _verdict(row: dict[str, Any]) -> str:
-    return (
-        "yes"
-        if row["reached"]
-        else "missed"
-        if row["error_reached"]
-        else "missed (error)"
-    )
+    if row["reached"]:
+        return "yes"
+    return "missed" if row["error_reached"] else "missed (error)"

@@ -1,11 +1,12 @@
-"""Schedules on the hard path, refined twice, and a path in the plane: `python
-benchmarks/transport.py [--out FILE]`.
+"""Schedules on the hard path, refined twice, and a path in the plane.
 
-line     2(x+1)^2 to 3(x^2-1)^2 - x/2 at D = 1: KL at the end of every schedule, and the ratio to the linear one;
-         each on three grids and tolerances, finer by two in space and by a hundred in
-         time
-plane    the same with 2y^2 (+ xy/2 at the end) on 256 x 256 points, 200 times: seconds of schedule and transport
-         together, compilation included
+    python benchmarks/transport.py [--out FILE]
+
+line     2(x+1)^2 to 3(x^2-1)^2 - x/2 at D = 1: KL at the end of every schedule, and the
+         ratio to the linear one; each on three grids and tolerances, finer by two in
+         space and by a hundred in time
+plane    the same with 2y^2 (+ xy/2 at the end) on 256 x 256 points, 200 times: seconds
+         of schedule and transport together, compilation included
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """fpsolve: the Fokker-Planck density and its imaginary-time Schrödinger twin, side by
 side.
 
-    d_t p = div( D grad p + (grad U - f) p )      p = sqrt(pi) psi      d_t psi = -H psi,  H = A^T A
+    d_t p = div( D grad p + (grad U - f) p )
+    p = sqrt(pi) psi,      d_t psi = -H psi,      H = A^T A
 
 Give a potential, a grid and a start; `evolve` answers where the density is, `spectrum`
 what the slow modes are, and `correspondence` how exactly the two sides agree.

@@ -1,7 +1,9 @@
 """Every solvable system, by name. A system offers
 
-    equation            what is solved                           density(grid, t)    the exact density (or wave)
-    grid(n[, kind])     a box that holds it, of n nodes an axis  spectrum(k)         the k lowest levels, where known
+    equation            what is solved
+    grid(n[, kind])     a box that holds it, of n nodes an axis
+    density(grid, t)    the exact density (or wave)
+    spectrum(k)         the k lowest levels, where known
 
 Its physical numbers are array leaves, so `gradient` differentiates the exact formula
 with respect to any of them, and two instances of one class share their compiled
@@ -40,10 +42,8 @@ def still() -> dict[str, Any]:
     """The systems that stand still and have a density."""
     coupled = [[2.0, 0.6, 0.0], [0.6, 1.5, 0.3], [0.0, 0.3, 1.2]]
     oscillator = _make(Oscillator, [[1.3]], [0.2], 0.8, [1.0], [[0.4]])
-    walls, ring = (
-        _make(Walls, 0.7, 1.1, [0.2, 0.1, -0.05]),
-        _make(Ring, 0.7, None, 2.0, 0.3),
-    )
+    walls = _make(Walls, 0.7, 1.1, [0.2, 0.1, -0.05])
+    ring = _make(Ring, 0.7, None, 2.0, 0.3)
     return {
         "oscillator": oscillator,
         "oscillator 2-D, rotated": _make(

@@ -7,10 +7,12 @@ are normal with covariance
     C = (A^{1/2} Q A^{-1/2} - v 1) / 2,    Q = (4 A^{1/2} B A^{1/2} + v^2 1)^{1/2},
 
 where v = (D/k)(1 - e^{-2kT}) e^{kT} for the second process: the precision of the ends
-has -1/v between them. Between the ends X_t = a X_0 + b X_T + sqrt(g) Z with a = sinh
-k(T-t) / sinh kT, b = sinh kt / sinh kT and
-g = 2 (D/k) sinh kt sinh k(T-t) / sinh kT; for k = 0 these are 1 - t/T, t/T and 2 D t
-(T-t) / T.
+has -1/v between them. Between the ends X_t = a X_0 + b X_T + sqrt(g) Z with
+
+    a = sinh k(T-t) / sinh kT,    b = sinh kt / sinh kT,
+    g = 2 (D/k) sinh kt sinh k(T-t) / sinh kT;
+
+for k = 0 these are 1 - t/T, t/T and 2 D t (T-t) / T.
 
 References: Janati, Muzellec, Peyré and Cuturi, arXiv 2006.02572, theorem 1; Bunne,
 Hsieh, Cuturi and Krause, arXiv 2202.05722, theorem 3.
@@ -102,8 +104,8 @@ class NormalBridge:
         k, left = self.stiffness, self.total - t
         if k == 0:
             return (expected - points) / left
-        # The drift of the reference, conditioned on its end: k (E[X_T] - cosh(k s) x) /
-        # sinh(k s), s = T - t.
+        # The drift of the reference, conditioned on its end:
+        # k (E[X_T] - cosh(k s) x) / sinh(k s), s = T - t.
         return k * (expected - np.cosh(k * left) * points) / np.sinh(k * left)
 
     @property
@@ -123,10 +125,8 @@ class NormalBridge:
     def solve(self, grid: fp.Grid, times: Any, **options: Any) -> Any:
         """The same by the library."""
         potential = None if self.stiffness == 0 else fp.Harmonic(self.stiffness)
-        start, end = (
-            fp.Gaussian(self.mean_0, self.covariance_0),
-            fp.Gaussian(self.mean_1, self.covariance_1),
-        )
+        start = fp.Gaussian(self.mean_0, self.covariance_0)
+        end = fp.Gaussian(self.mean_1, self.covariance_1)
         reference = fp.FokkerPlanck(potential, self.diffusion)
         return fp.bridge(
             reference, start, end, self.total, grid=grid, times=times, **options

@@ -105,7 +105,8 @@ class Swirl(eqx.Module):
         return fp.Grid(kind(-5.0, 5.0, n), kind(-5.0, 5.0, n))
 
     def density(self, grid: fp.Grid, t: Any) -> Array:
-        cos, sin = jnp.cos(self.curl * t), jnp.sin(self.curl * t)
+        cos = jnp.cos(self.curl * t)
+        sin = jnp.sin(self.curl * t)
         mean = (
             jnp.exp(-self.stiffness * t)
             * jnp.stack([jnp.stack([cos, -sin]), jnp.stack([sin, cos])])
@@ -139,7 +140,8 @@ class PoeschlTeller(eqx.Module):
         return fp.Grid(kind(-12.0, 12.0, n))
 
     def density(self, grid: fp.Grid, t: Any) -> Array:
-        x, s = grid.nodes[0], self.depth / (2 * self.diffusion)
+        x = grid.nodes[0]
+        s = self.depth / (2 * self.diffusion)
         lgamma = jax.scipy.special.gammaln
         log_z = 0.5 * jnp.log(jnp.pi) + lgamma(s) - lgamma(s + 0.5)
         mode = jnp.sinh(x) ** 2 - self.diffusion / (self.depth - 2 * self.diffusion)
@@ -149,13 +151,14 @@ class PoeschlTeller(eqx.Module):
         )
 
     def spectrum(self, k: int) -> np.ndarray:
-        s, n = float(self.depth / (2 * self.diffusion)), np.arange(k)
+        s = float(self.depth / (2 * self.diffusion))
+        n = np.arange(k)
         return float(self.diffusion) * (s**2 - (s - n) ** 2)
 
 
 class PrescribedGap(eqx.Module):
-    """A double well whose gap is a number of our choice: psi_1/psi_0 = l(x) = x + a
-    tanh(b x), gap E, for
+    """A double well whose gap E is a number of our choice:
+    psi_1/psi_0 = l(x) = x + a tanh(b x) for
 
         U' = (D l'' + E l) / l',     U = D ln l' + E int_0^x l / l',
 
@@ -192,7 +195,8 @@ class Lognormal(eqx.Module):
     """Multiplicative noise, in Ito's form: X = exp(Y), Y Ornstein-Uhlenbeck with rate k
     and diffusion D,
 
-    dX = (D X - k X ln X) dt + sqrt(2 D) X dW,     p(x, t) = N(ln x; m e^{-kt}, D/k + (v - D/k) e^{-2kt}) / x.
+    dX = (D X - k X ln X) dt + sqrt(2 D) X dW,
+    p(x, t) = N(ln x; m e^{-kt}, D/k + (v - D/k) e^{-2kt}) / x.
     """
 
     rate: Array
@@ -209,7 +213,8 @@ class Lognormal(eqx.Module):
         return fp.Grid(kind(0.1, 6.1, n))
 
     def density(self, grid: fp.Grid, t: Any) -> Array:
-        x, still = grid.nodes[0], self.noise / self.rate
+        x = grid.nodes[0]
+        still = self.noise / self.rate
         variance = still + (self.variance - still) * jnp.exp(-2 * self.rate * t)
         distance = jnp.log(x) - self.mean * jnp.exp(-self.rate * t)
         return jnp.exp(-(distance**2) / (2 * variance)) / (

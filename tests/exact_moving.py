@@ -51,7 +51,8 @@ class Dragged(eqx.Module):
 class Shaken(eqx.Module):
     """A well whose centre swings, c = a sin(w t):
 
-    mean = k a (k sin wt - w cos wt) / (k^2 + w^2) + (m + k a w / (k^2 + w^2)) e^{-kt},  var as in `Dragged`.
+    mean = k a (k sin wt - w cos wt) / (k^2 + w^2) + (m + k a w / (k^2 + w^2)) e^{-kt},
+    var as in `Dragged`.
     """
 
     stiffness: Array
@@ -75,7 +76,9 @@ class Shaken(eqx.Module):
         return fp.Grid(kind(-7.0, 8.0, n))
 
     def density(self, grid: fp.Grid, t: Any) -> Array:
-        k, w, still = self.stiffness, self.frequency, self.diffusion / self.stiffness
+        k = self.stiffness
+        w = self.frequency
+        still = self.diffusion / self.stiffness
         size = k * self.amplitude / (k**2 + w**2)
         mean = size * (k * jnp.sin(w * t) - w * jnp.cos(w * t)) + (
             self.mean + size * w

@@ -51,12 +51,11 @@ class Ring(eqx.Module):
 
 
 class Walls(eqx.Module):
-    """A constant push f between reflecting walls 0 and l; a = f / (2 D), q_k = k pi /
-    l:
+    """A constant push f between reflecting walls 0 and l:
 
-        p = e^{2 a x} / Z + e^{a x} sum_k c_k (cos q_k x + (a / q_k) sin q_k x) e^{-E_k
-        t},
-        E_k = D q_k^2 + f^2 / (4 D).
+        p = e^{2 a x} / Z
+            + e^{a x} sum_k c_k (cos q_k x + (a / q_k) sin q_k x) e^{-E_k t},
+        a = f / (2 D),   q_k = k pi / l,   E_k = D q_k^2 + f^2 / (4 D).
 
     Each term lets no flux through: D p' = f p at both walls. The push is a force, or
     the potential -f x.
@@ -76,7 +75,9 @@ class Walls(eqx.Module):
         return fp.Grid(kind(0.0, self.length, n))
 
     def density(self, grid: fp.Grid, t: Any) -> Array:
-        x, a, q = grid.nodes[0], self.push / (2 * self.diffusion), self._wavenumbers
+        x = grid.nodes[0]
+        a = self.push / (2 * self.diffusion)
+        q = self._wavenumbers
         angles = jnp.multiply.outer(x, q)
         modes = jnp.cos(angles) + a / q * jnp.sin(angles)
         decay = jnp.exp(
@@ -103,7 +104,8 @@ class Absorbed(eqx.Module):
     """A constant push f between absorbing walls 0 and l; a = f / (2 D), q_k = k pi / l
     (f = 0: the heat equation):
 
-    p = e^{a x} sum_k c_k sin(q_k x) e^{-E_k t},   E_k = D q_k^2 + f^2 / (4 D),   k = 1, 2, ...
+    p = e^{a x} sum_k c_k sin(q_k x) e^{-E_k t},   k = 1, 2, ...,
+    E_k = D q_k^2 + f^2 / (4 D).
     """
 
     diffusion: Array
@@ -120,7 +122,8 @@ class Absorbed(eqx.Module):
         return fp.Grid(kind(0.0, self.length, n))
 
     def density(self, grid: fp.Grid, t: Any) -> Array:
-        x, q = grid.nodes[0], jnp.arange(1, len(self.shares) + 1) * jnp.pi / self.length
+        x = grid.nodes[0]
+        q = jnp.arange(1, len(self.shares) + 1) * jnp.pi / self.length
         decay = jnp.exp(
             -(self.diffusion * q**2 + self.push**2 / (4 * self.diffusion)) * t
         )

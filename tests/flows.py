@@ -1,6 +1,7 @@
 """Flows whose densities are known: in closed form, or by characteristics.
 
-d_t p = -div(v p),      p(x, t) = p(X(0), 0) exp( -int div v(X(s), s) ds ),   dX/ds = v,  X(t) = x
+d_t p = -div(v p),
+p(x, t) = p(X(0), 0) exp( -int div v(X(s), s) ds ),   dX/ds = v,  X(t) = x
 """
 
 from collections.abc import Callable
@@ -74,8 +75,8 @@ class RingFlow:
 
 
 class Breathing:
-    """v = a cos(t) x + b sin(2t): a normal density stays one, with m' = a cos(t) m + b
-    sin(2t).
+    """v = a cos(t) x + b sin(2t): a normal density stays one, with
+    m' = a cos(t) m + b sin(2t).
     """
 
     def __init__(self, a: float, b: float, mean: float, deviation: float):

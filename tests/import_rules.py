@@ -149,7 +149,7 @@ def layer_faults(sources: Sources) -> list[str]:
 
 
 def circle_faults(sources: Sources) -> list[str]:
-    """Groups of modules that import each other in a circle, also from inside functions."""
+    """Groups of modules that import each other in a circle, also inside functions."""
     edges = {
         module: set(_imported_modules(module, text, sources))
         for module, text in sources.items()

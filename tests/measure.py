@@ -12,7 +12,7 @@ from jaxtyping import Array
 import fpsolve as fp
 from fpsolve.operator import Operator
 from fpsolve.operator.base import dense
-from fpsolve.plan.scheme_choice import SampledEquation
+from fpsolve.plan.sampled_equation import SampledEquation
 from fpsolve.propagate import Picture
 from fpsolve.step import Problem
 
@@ -57,10 +57,8 @@ def solve(
 
 def relative_error(system: Any, solution: fp.Solution) -> float:
     """The relative L1 distance between the last value and the exact density."""
-    grid, exact = (
-        solution.grid,
-        system.density(solution.grid, float(solution.times[-1])),
-    )
+    grid = solution.grid
+    exact = system.density(solution.grid, float(solution.times[-1]))
     return float(
         grid.integrate(jnp.abs(solution.values[-1] - exact))
         / grid.integrate(jnp.abs(exact))

@@ -1,11 +1,11 @@
-"""Runs without the second look, for tests and records whose subject is something else."""
+"""Runs without the second look, for tests and records with another subject."""
 
 import importlib
 from collections.abc import Callable
 from typing import Any
 
 from fpsolve.solve import correspondence as sides
-from fpsolve.solve import evolve as evolution
+from fpsolve.solve import evolution_run as evolution
 from fpsolve.solve import spectrum as modes
 
 

@@ -72,7 +72,9 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
 def test_every_row_runs_and_is_written_at_once(tmp_path: Path, benchmark: Any) -> None:
     import accelerator_rows
 
-    out, begun, counts = tmp_path / "rows.json", time.perf_counter(), []
+    out = tmp_path / "rows.json"
+    begun = time.perf_counter()
+    counts = []
     process = start(out)
     while process.poll() is None:
         counts.append(len(rows_of(out)))
@@ -126,10 +128,8 @@ def test_a_row_too_large_for_the_memory_is_left_out_with_its_bytes(
     (found,) = benchmark.main.run(
         [plant(benchmark, lambda limits: pytest.fail("it ran"), 10**18)], out
     )
-    assert (
-        f"{10**18:,} bytes" in found["left_out"]
-        and "are available" in found["left_out"]
-    )
+    assert f"{10**18:,} bytes" in found["left_out"]
+    assert "are available" in found["left_out"]
     assert rows_of(out)[0]["left_out"] == found["left_out"]
 
 
@@ -145,11 +145,9 @@ def test_a_row_that_breaks_says_so_and_others_run(
     found = benchmark.main.run(
         [plant(benchmark, broken), whole], tmp_path / "rows.json"
     )
-    assert (
-        "planted" in found[0]["failed"]
-        and found[0]["reached"] is False
-        and found[1]["seconds"] == 1.0
-    )
+    assert "planted" in found[0]["failed"]
+    assert found[0]["reached"] is False
+    assert found[1]["seconds"] == 1.0
 
 
 def test_no_row_is_begun_after_the_time_given(benchmark: Any) -> None:
@@ -192,11 +190,9 @@ def test_an_unknown_row_is_refused_with_the_known_ones() -> None:
     done = CliRunner().invoke(
         cli.application(), ["bench", "--device", "--small", "--only", "volumes-9d"]
     )
-    assert (
-        done.exit_code == 2
-        and "volumes-9d" in done.output
-        and "volumes-2d-float64" in done.output
-    )
+    assert done.exit_code == 2
+    assert "volumes-9d" in done.output
+    assert "volumes-2d-float64" in done.output
 
 
 def test_the_table_of_the_readme_is_made_from_the_stored_rows(benchmark: Any) -> None:
@@ -223,10 +219,8 @@ def test_a_rival_computes_the_recurrence_of_the_operator(
     made = scheme.build(
         fp.FokkerPlanck(fp.Harmonic()), grid, 0.0, np.dtype(float), True
     )
-    field, highest = (
-        np.random.default_rng(0).normal(size=grid.shape),
-        float(made.bounds[1]),
-    )
+    field = np.random.default_rng(0).normal(size=grid.shape)
+    highest = float(made.bounds[1])
     act = lambda u: np.asarray(u - 2 / highest * made.hamiltonian(jnp.asarray(u)))
     wanted = 0.3 * field - 0.2 * act(field) + 0.7 * (2 * act(act(field)) - field)
     missing: dict[str, str] = {}

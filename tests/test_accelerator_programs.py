@@ -60,10 +60,8 @@ def test_programs_lower_without_the_host_and_in_full_precision(
     jax.clear_caches()
 
 
-LINE, PLANE = (
-    fp.Grid(fp.Line(-3.0, 3.0, 12)),
-    fp.Grid(fp.Line(-3.0, 3.0, 8), fp.Line(-3.0, 3.0, 7)),
-)
+LINE = fp.Grid(fp.Line(-3.0, 3.0, 12))
+PLANE = fp.Grid(fp.Line(-3.0, 3.0, 8), fp.Line(-3.0, 3.0, 7))
 WELL = lambda k: fp.FokkerPlanck(lambda x: k * jnp.sum((x**2 - 1) ** 2))
 SWIRL = lambda k: fp.FokkerPlanck(
     lambda x: k * jnp.sum(x**2) / 2, force=lambda x: jnp.stack([x[1], -x[0]])

@@ -88,15 +88,10 @@ def test_no_file_is_past_four_hundred_lines() -> None:
         for folder in ("fpsolve", "tests", "benchmarks")
         for path in (ROOT / folder).rglob("*.py")
     ]
-    assert (
-        length_faults(
-            {
-                str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-                for path in files
-            }
-        )
-        == []
-    )
+    sources = {
+        str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in files
+    }
+    assert length_faults(sources) == []
 
 
 def named_paths(configuration: dict) -> set[str]:
@@ -142,7 +137,7 @@ def test_the_version_is_one() -> None:
 
 
 def undocumented(module: types.ModuleType) -> list[str]:
-    """Public names of `module` that are missing or that say nothing about themselves."""
+    """Public names of `module` that are missing or have no docstring."""
     found = []
     for name in module.__all__:
         thing = getattr(module, name, None)

@@ -56,13 +56,15 @@ def test_a_start_outside_of_a_compiled_run(name: str, start: str) -> None:
 
 @pytest.mark.parametrize("name", ["line", "walls"])
 def test_a_correspondence_in_a_compiled_program(name: str) -> None:
-    grid, initial = GRIDS[name], fp.Gaussian(0.3, 0.05)
+    grid = GRIDS[name]
+    initial = fp.Gaussian(0.3, 0.05)
 
     def measure(diffusion: Any) -> tuple[Any, ...]:
         both = fp.correspondence(process(name, diffusion), initial, TIMES, grid=grid)
         return both.density, both.difference, both.spectra, both.tolerance
 
-    compiled, direct = jax.jit(measure)(0.7), measure(0.7)
+    compiled = jax.jit(measure)(0.7)
+    direct = measure(0.7)
     for ours, theirs in zip(
         compiled[:1] + compiled[2:3], direct[:1] + direct[2:3], strict=True
     ):

@@ -30,12 +30,15 @@ import jax
 import fpsolve as fp
 
 events = collections.Counter()
-jax.monitoring.register_event_listener(lambda event, **_: events.update([event.rpartition("/")[2]]))
-jax.jit(lambda x: 3 * x)(1.0)  # before the call: programs compiled later are kept all the same
+count = lambda event, **_: events.update([event.rpartition("/")[2]])
+jax.monitoring.register_event_listener(count)
+# before the call: programs compiled later are kept all the same
+jax.jit(lambda x: 3 * x)(1.0)
 folder = {call}
 grid = fp.Grid(fp.Line(-2.0, 2.0, 8))
 print(float(fp.FokkerPlanck(fp.DoubleWell()).log_sqrt_pi(grid).sum()) != 0)
-print(events["compile_requests_use_cache"], events["cache_hits"], events["cache_misses"])
+names = ("compile_requests_use_cache", "cache_hits", "cache_misses")
+print(*(events[name] for name in names))
 """
 
 
@@ -153,9 +156,8 @@ def test_only_the_default_folder_is_cleaned(
     monkeypatch.setattr(cache, "default_folder", lambda: tmp_path / "default")
     fp.compilation_cache(tmp_path / "own")
     assert cleaned == []
-    assert fp.compilation_cache() == tmp_path / "default" and cleaned == [
-        tmp_path / "default"
-    ]
+    assert fp.compilation_cache() == tmp_path / "default"
+    assert cleaned == [tmp_path / "default"]
 
 
 @pytest.mark.parametrize(

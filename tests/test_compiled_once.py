@@ -133,7 +133,8 @@ BOXES = {
 @pytest.mark.parametrize("name", BOXES)
 def test_another_box_compiles_what_samples_it(name: str) -> None:
     ask, ndim, most = BOXES[name]
-    potential, grid = wells(ndim)[0], LINE if ndim == 1 else PLANE
+    potential = wells(ndim)[0]
+    grid = LINE if ndim == 1 else PLANE
     boxes = [
         fp.Grid(*(fp.Line(a.lower - w, a.upper + w / 2, a.n) for a in grid.axes))
         for w in (0.11, 0.17)

@@ -1,8 +1,9 @@
 """Rates of processes that are not reversible: truth, order, agreement of the two
 routes, derivatives, and their faults.
 
-ring, force f           lambda = D k^2 +- i f k                                       (theorem N1)
-drift -M x, D = 1       lambda = sums of eigenvalues of M,   M S + S M^T = 2,   r_0 = N(0, S)
+ring, force f           lambda = D k^2 +- i f k  (theorem N1)
+drift -M x, D = 1       lambda = sums of eigenvalues of M;
+                        r_0 = N(0, S),  M S + S M^T = 2
 three states in a ring  rates 1, 1, 4: lambda = 0, 3, 3 in one Jordan block
 """
 
@@ -81,7 +82,8 @@ def check_biorthogonal(modes, grid, tol):
 
 
 def test_a_constant_force_on_a_ring():
-    grid, f = fp.Grid(fp.Periodic(0.0, 2 * np.pi, 21)), 1.3
+    grid = fp.Grid(fp.Periodic(0.0, 2 * np.pi, 21))
+    f = 1.3
     modes = modes_of(fp.Spectral(), grid, 6)(
         fp.FokkerPlanck(force=lambda x: f + 0 * x, diffusion=0.4)
     )
@@ -97,18 +99,14 @@ def test_a_constant_force_on_a_ring():
     check_close(
         modes.vectors[0], np.full(21, 1 / (2 * np.pi)), 1e-12, "the stationary density"
     )
-    assert (
-        order_faults(modes.values) == []
-        and bool(modes.converged)
-        and np.max(modes.errors) < 1e-12
-    )
+    assert order_faults(modes.values) == []
+    assert bool(modes.converged)
+    assert np.max(modes.errors) < 1e-12
 
 
 def test_the_order_of_finite_volumes_on_a_tilted_ring():
-    equation, sizes = (
-        fp.FokkerPlanck(force=Tilted(jnp.asarray(0.8)), diffusion=0.5),
-        (24, 36, 54, 81),
-    )
+    equation = fp.FokkerPlanck(force=Tilted(jnp.asarray(0.8)), diffusion=0.5)
+    sizes = (24, 36, 54, 81)
     solve = lambda scheme, n: modes_of(
         scheme, fp.Grid(fp.Periodic(0.0, 2 * np.pi, n)), 3
     )(equation)
@@ -132,7 +130,8 @@ def test_the_order_of_finite_volumes_on_a_tilted_ring():
     ],
 )
 def test_linear_drifts_by_iteration(matrix, diffusion):
-    grid, matrix = square(7.8, 39), np.asarray(matrix)
+    grid = square(7.8, 39)
+    matrix = np.asarray(matrix)
     a, b = np.linalg.eigvals(matrix)
     sums = jnp.asarray([i * a + j * b for i in range(4) for j in range(4)], complex)
     lyapunov = np.kron(matrix, np.eye(2)) + np.kron(np.eye(2), matrix)
@@ -152,17 +151,16 @@ def test_linear_drifts_by_iteration(matrix, diffusion):
         modes.observables[0], np.ones(grid.shape), 1e-6, "the conserved observable"
     )
     check_biorthogonal(modes, grid, 1e-8)
-    assert (
-        bool(modes.converged)
-        and order_faults(modes.values) == []
-        and float(unresolved(grid, modes.vectors)) < 1e-8
-    )
+    assert bool(modes.converged)
+    assert order_faults(modes.values) == []
+    assert float(unresolved(grid, modes.vectors)) < 1e-8
     assert np.max(np.abs(modes.vectors[0].imag)) == 0
 
 
 @pytest.mark.parametrize("axes", [(fp.Line(-2.2, 2.2, 26), fp.Periodic(-3.0, 3.0, 20))])
 def test_iteration_agrees_with_the_whole_matrix(axes, monkeypatch):
-    grid, equation = fp.Grid(*axes), swirl(1.5, 0.3)
+    grid = fp.Grid(*axes)
+    equation = swirl(1.5, 0.3)
     whole = modes_of(fp.ScharfetterGummel(), grid, 6)(equation)
     monkeypatch.setattr(
         relaxation,
@@ -177,11 +175,9 @@ def test_iteration_agrees_with_the_whole_matrix(axes, monkeypatch):
     check_close(iterated.vectors, whole.vectors, 1e-8, "the densities")
     check_close(iterated.observables, whole.observables, 1e-6, "the observables")
     check_biorthogonal(iterated, grid, 1e-9)
-    assert (
-        np.min(whole.vectors[0].real) > -1e-15
-        and bool(whole.converged)
-        and bool(iterated.converged)
-    )
+    assert np.min(whole.vectors[0].real) > -1e-15
+    assert bool(whole.converged)
+    assert bool(iterated.converged)
 
 
 def test_an_iteration_cut_short_is_reported(monkeypatch):
@@ -196,13 +192,13 @@ def test_an_iteration_cut_short_is_reported(monkeypatch):
         dataclasses.replace(subspace.CONSTANTS, subspace_rounds=1),
     )
     modes = modes_of(fp.ScharfetterGummel(), square(2.2, 20), 6)(swirl(1.5))
-    assert not bool(modes.converged) and all(
-        np.all(np.isfinite(leaf)) for leaf in modes
-    )
+    assert not bool(modes.converged)
+    assert all(np.all(np.isfinite(leaf)) for leaf in modes)
 
 
 def test_a_force_that_is_a_gradient_has_the_real_spectrum():
-    grid, well = fp.Grid(fp.Line(-2.6, 2.6, 96)), lambda x: 2 * jnp.sum((x**2 - 1) ** 2)
+    grid = fp.Grid(fp.Line(-2.6, 2.6, 96))
+    well = lambda x: 2 * jnp.sum((x**2 - 1) ** 2)
     modes = modes_of(fp.Spectral(), grid, 5)(
         fp.FokkerPlanck(force=lambda x: -jax.grad(well)(x))
     )
@@ -236,9 +232,8 @@ def test_a_jordan_block_is_reported_by_its_error():
     check_close(
         modes.vectors[0], np.array([4, 4, 1]) / 9, 1e-14, "the stationary density"
     )
-    assert np.all(np.isfinite(modes.errors)) and np.all(
-        np.abs(modes.values - np.array([0, 3, 3])) <= modes.errors
-    )
+    assert np.all(np.isfinite(modes.errors))
+    assert np.all(np.abs(modes.values - np.array([0, 3, 3])) <= modes.errors)
     assert modes.errors[0] < 1e-13 < 1e-9 < np.min(modes.errors[1:])
     assert np.all(
         np.isfinite(
@@ -257,17 +252,14 @@ def test_a_jordan_block_is_reported_by_its_error():
 
 def test_derivatives_and_batches():
     grid = fp.Grid(fp.Line(-2.0, 2.0, 12), fp.Line(-2.5, 2.5, 11))
-    solve = lambda c: (
-        relaxation_modes(
-            fp.ScharfetterGummel().build(
-                swirl(c, c / 5), grid, 0.0, jnp.float64, False
-            ),
-            5,
-            jnp.asarray(1e-10),
-            jnp.float64,
-        ).values
-    )
-    pair = lambda c: jnp.stack([solve(c)[3].real, solve(c)[3].imag])
+    scheme = fp.ScharfetterGummel()
+    tol = jnp.asarray(1e-10)
+
+    def pair(c):
+        operator = scheme.build(swirl(c, c / 5), grid, 0.0, jnp.float64, False)
+        level = relaxation_modes(operator, 5, tol, jnp.float64).values[3]
+        return jnp.stack([level.real, level.imag])
+
     c, h = jnp.asarray(2.0), 1e-3
     values = jax.jit(jax.vmap(pair))(c + h * jnp.arange(-2.0, 3.0))
     differences = (8 * (values[3] - values[1]) - (values[4] - values[0])) / (12 * h)
@@ -287,28 +279,24 @@ def test_single_precision(size, monkeypatch):
         "CONSTANTS",
         dataclasses.replace(relaxation.CONSTANTS, dense_size=size),
     )
-    grid, rotation = (
-        square(5.0, 16),
-        fp.FokkerPlanck(force=Linear(jnp.asarray([[1.0, 2.0], [-2.0, 1.0]]))),
-    )
+    grid = square(5.0, 16)
+    rotation = fp.FokkerPlanck(force=Linear(jnp.asarray([[1.0, 2.0], [-2.0, 1.0]])))
     modes = modes_of(fp.ScharfetterGummel(), grid, 4, 1e-4, jnp.float32)(rotation)
     truth = modes_of(fp.ScharfetterGummel(), grid, 4)(rotation)
-    assert modes.values.dtype == modes.vectors.dtype == jnp.complex64 and bool(
-        modes.converged
-    )
+    assert modes.values.dtype == modes.vectors.dtype == jnp.complex64
+    assert bool(modes.converged)
     assert np.all(np.abs(modes.values - truth.values) <= modes.errors)
     assert np.max(modes.errors) < 1e-2
 
 
 def test_the_grid_that_resolves_is_told_from_the_one_that_does_not():
     rotation = fp.FokkerPlanck(force=Linear(jnp.asarray([[1.0, 2.0], [-2.0, 1.0]])))
-    exact, found = np.array([0, 1 + 2j, 1 - 2j]), []
+    exact = np.array([0, 1 + 2j, 1 - 2j])
+    found = []
     for half, n in ((4.0, 16), (6.0, 22)):
         modes = modes_of(fp.Spectral(), square(half, n), 3)(rotation)
-        error, estimate = (
-            np.max(np.abs(modes.values - exact)),
-            float(unresolved(square(half, n), modes.vectors)),
-        )
+        error = np.max(np.abs(modes.values - exact))
+        estimate = float(unresolved(square(half, n), modes.vectors))
         assert error / 1e3 < estimate < 100 * error, (error, estimate)
         found.append(estimate)
     assert found[1] < 1e-5 < 5e-5 < found[0], found

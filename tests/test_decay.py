@@ -144,7 +144,8 @@ def test_another_well_outlives_the_one_of_the_start(scheme, depth):
     potential = lambda x: (
         6 * jnp.exp(-2 * x[0] ** 2) - depth * jnp.exp(-1.5 * (x[0] - 1.5) ** 2)
     )
-    start, equation = fp.Gaussian(-2.0, 0.05), fp.FokkerPlanck(potential)
+    start = fp.Gaussian(-2.0, 0.05)
+    equation = fp.FokkerPlanck(potential)
     for times in ([3.0, 30.0, 200.0], [30.0]):
         options = {"grid": grid, "scheme": scheme, "check": False}
         by_series = fp.evolve(
@@ -164,7 +165,8 @@ def test_complex_time_between_absorbing_walls(wick):
     # (sin x + sin 3x / 3) e^{...}: with D = 1/2 the parts turn and decay by e^{-k^2 t
     # e^{iw} / 2}.
     grid = fp.Grid(fp.Absorbing(0.0, np.pi, 40))
-    x, times = grid.axes[0].nodes, np.asarray([0.1, 1.0, 4.0])
+    x = grid.axes[0].nodes
+    times = np.asarray([0.1, 1.0, 4.0])
     equation = fp.Schrodinger(lambda x: 0.0 * x[0], 0.5)
     start = jnp.asarray(np.sin(x) + np.sin(3 * x) / 3)
     solution = fp.evolve(

@@ -130,7 +130,8 @@ def test_gaps_and_times_by_integrals(bench: Any) -> None:
 
 
 def test_moments_of_a_moving_trap_give_its_work(bench: Any) -> None:
-    knots, lam = np.linspace(0, 1, 8), [0, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 1]
+    knots = np.linspace(0, 1, 8)
+    lam = [0, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 1]
     c = lambda t: 3 * np.interp(t, knots, lam)
     slope = lambda t: 3 * np.diff(lam)[min(int(t * 7), 6)] * 7
     power = lambda t, m, v: 4 * (c(t) - m) * slope(t)
@@ -185,11 +186,9 @@ def planted(bench: Any, answer: Answer | Exception, right: float = 1.0) -> Any:
 
 def test_a_wrong_answer_without_a_word_is_silent_and_no_other_is(bench: Any) -> None:
     silent = lambda answer: bench.problem.solve(planted(bench, answer))["silent"]
-    assert (
-        silent(Answer(1.1, 1e-8))
-        and silent(Answer(float("nan"), 1e-8))
-        and silent(Answer(1.1, 0.0333))
-    )
+    assert silent(Answer(1.1, 1e-8))
+    assert silent(Answer(float("nan"), 1e-8))
+    assert silent(Answer(1.1, 0.0333))
     assert not silent(Answer(1.1, 0.0334))
     assert not silent(Answer(1.1, float("nan")))  # nothing was claimed
     assert not silent(Answer(1.1, 1e-8, "tolerance_not_reached"))

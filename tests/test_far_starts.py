@@ -1,6 +1,6 @@
-"""Starts that are far from their Gibbs density, or wider than it: their wave p /
-sqrt(pi) is beyond the precision, and the density itself is evolved. The truth is the
-normal density of a linear drift, whose moments are known.
+"""Starts that are far from their Gibbs density, or wider than it: their wave
+p / sqrt(pi) is beyond the precision, and the density itself is evolved. The truth is
+the normal density of a linear drift, whose moments are known.
 """
 
 import dataclasses
@@ -202,7 +202,9 @@ def test_a_steep_valley_across_the_axes() -> None:
     # Far from the bottom of the valley, on the corners of a box along the axes, V is
     # 10^12 and more: the axis potentials of a smaller basis were those of the corners,
     # and its answer was wrong by .8 with an error of 1e-7.
-    diffusion, angle, times = 6.0, 0.75, [0.4, 1.5]
+    diffusion = 6.0
+    angle = 0.75
+    times = [0.4, 1.5]
     turn = np.asarray([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     valleys = (
         lambda y: 0.25 * y**6 + 0.4 * y**4,

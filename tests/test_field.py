@@ -72,9 +72,8 @@ def test_a_field_is_used_as_an_array():
     ):
         assert np.array_equal(same, tau.values)
     assert jnp.max(tau) == np.max(tau) == tau.max() == tau[0]
-    assert np.allclose(np.log(tau[:5]), jnp.log(tau.values[:5])) and bool(
-        jnp.all(tau >= 0)
-    )
+    assert np.allclose(np.log(tau[:5]), jnp.log(tau.values[:5]))
+    assert bool(jnp.all(tau >= 0))
     # tau is proportional to 1 / D; a transformed field is a field, whose error is not
     # known.
     assert jax.grad(lambda d: jnp.log(passage(d)[3]))(0.5) == pytest.approx(-2.0)

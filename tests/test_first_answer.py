@@ -48,20 +48,15 @@ def test_a_tiny_case_from_end_to_end(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (row,) = json.loads(out.read_text())["rows"]
-    assert (row["problem"], row["tree"]) == ("tiny", "now") and row["error"] <= row[
-        "goal"
-    ]
+    assert (row["problem"], row["tree"]) == ("tiny", "now")
+    assert row["error"] <= row["goal"]
     assert set(row["calls"]) == {"first", "numbers", "formula", "again", "warm"}
     first, warm = row["calls"]["first"], row["calls"]["warm"]
     assert first["programs"] > 0 and 0 < first["compile_seconds"] < first["seconds"]
-    assert (
-        warm["compile_seconds"] < first["compile_seconds"]
-        and row["calls"]["again"]["programs"] == 0
-    )
-    assert (
-        str(ROOT) not in out.read_text()
-        and os.path.expanduser("~") not in out.read_text()
-    )
+    assert warm["compile_seconds"] < first["compile_seconds"]
+    assert row["calls"]["again"]["programs"] == 0
+    assert str(ROOT) not in out.read_text()
+    assert os.path.expanduser("~") not in out.read_text()
 
 
 def test_a_newer_row_takes_the_place_of_an_older_one_and_of_no_other(

@@ -108,15 +108,15 @@ def test_both_wells_are_in_the_box(barrier: float) -> None:
 
 
 def test_a_drive_is_looked_at_between_its_periods() -> None:
-    """m' = 3 sin(2 pi t) - m: the amplitude of the mean is 3 / sqrt(1 + 4 pi^2) =
-    0.4716.
+    """m' = 3 sin(2 pi t) - m: the amplitude of the mean is
+    3 / sqrt(1 + 4 pi^2) = 0.4716.
     """
     equation = fp.FokkerPlanck(
         lambda x, t: (x[0] - 3 * jnp.sin(2 * jnp.pi * t)) ** 2 / 2
     )
     grid = fp.fit_grid(equation, fp.Gaussian(0.0, 1.0), tol=1e-4, times=[32.0])
-    # A normal density of variance 1 about 0.47 falls to 1e-4 of its peak at 0.47 +
-    # sqrt(2 log 1e4) = 4.76.
+    # A normal density of variance 1 about 0.47 falls to 1e-4 of its peak at
+    # 0.47 + sqrt(2 log 1e4) = 4.76.
     assert grid.axes[0].upper > 4.76 and grid.axes[0].lower < -4.76
 
 
@@ -169,9 +169,10 @@ def test_what_lies_between_the_nodes_is_seen_by_neither_interpolation(
     width: float,
 ) -> None:
     """A bump that the nodes resolve is no feature; one between two nodes is one."""
-    from fpsolve.fit.dense_look import _hermite, _hermite_of_four
+    from fpsolve.fit.interpolation import hermite, hermite_of_four
 
-    nodes, places = np.arange(-5, 5, 0.2), np.linspace(-4, 4, 4001)
+    nodes = np.arange(-5, 5, 0.2)
+    places = np.linspace(-4, 4, 4001)
     x = nodes - 0.1
     bump = np.exp(-((x / width) ** 2))
     curve = np.stack(
@@ -180,7 +181,7 @@ def test_what_lies_between_the_nodes_is_seen_by_neither_interpolation(
     right = np.exp(-(((places - 0.1) / width) ** 2))
     errors = [
         np.max(np.abs(seen(nodes, curve, places) - right))
-        for seen in (_hermite, _hermite_of_four)
+        for seen in (hermite, hermite_of_four)
     ]
     if width == 1.0:
         assert errors[1] < 1e-10 < errors[0] < 1e-6

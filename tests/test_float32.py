@@ -28,24 +28,33 @@ for scheme in (fp.Spectral(), fp.ScharfetterGummel(), fp.SquareRoot()):
     solution = fp.evolve(well, start, [0.5], grid=grid, scheme=scheme)
     assert solution.values.dtype == jnp.float32 and solution.result == "successful"
     assert abs(float(solution.mass[0]) - 1) < 1e-5
-    error = float(grid.integrate(jnp.abs(solution.values[0] - grid.density(fp.Gaussian(mean, var)))))
+    exact = grid.density(fp.Gaussian(mean, var))
+    error = float(grid.integrate(jnp.abs(solution.values[0] - exact)))
     assert error < (1e-4 if isinstance(scheme, fp.Spectral) else 2e-2), error
     modes = fp.spectrum(well, grid, 4, scheme=scheme)
     assert modes.values.dtype == jnp.float32
-    assert np.max(np.abs(np.asarray(modes.values) - np.arange(4))) < (3e-3 if isinstance(scheme, fp.Spectral) else 0.1)
+    error = np.max(np.abs(np.asarray(modes.values) - np.arange(4)))
+    assert error < (3e-3 if isinstance(scheme, fp.Spectral) else 0.1), error
 moving = fp.FokkerPlanck(lambda x, t: (x[0] - t) ** 2 / 2)
 assert fp.evolve(moving, start, [0.5], grid=grid).result == "successful"
 walls = fp.Grid(fp.Reflecting(-2.0, 2.0, 32))
-both = fp.correspondence(fp.FokkerPlanck(fp.DoubleWell(1.0)), fp.Gaussian(-0.5, 0.2), [0.1, 1.0], grid=walls)
-assert both.density.dtype == jnp.float32 and both.holds, (both.difference, both.tolerance)
+double_well = fp.FokkerPlanck(fp.DoubleWell(1.0))
+both = fp.correspondence(double_well, fp.Gaussian(-0.5, 0.2), [0.1, 1.0], grid=walls)
+assert both.density.dtype == jnp.float32
+assert both.holds, (both.difference, both.tolerance)
 forced = fp.FokkerPlanck(force=lambda x: 1.0 + 0 * x)
-ring = fp.evolve(forced, fp.Gaussian(0.5, 0.01), [0.1], grid=fp.Grid(fp.Periodic(0.0, 1.0, 32)))
-assert float(ring.values.min()) >= -1e-6 and abs(float(ring.mass[0]) - 1) < 1e-5
+ring = fp.Grid(fp.Periodic(0.0, 1.0, 32))
+driven = fp.evolve(forced, fp.Gaussian(0.5, 0.01), [0.1], grid=ring)
+assert float(driven.values.min()) >= -1e-6 and abs(float(driven.mass[0]) - 1) < 1e-5
 ground = lambda x: jnp.exp(-(x[0] ** 2) / 2)
-wave = fp.evolve(fp.Schrodinger(lambda x: x[0] ** 2 / 2), ground, [1.0], grid=grid, wick=np.pi / 2)
+oscillator = fp.Schrodinger(lambda x: x[0] ** 2 / 2)
+wave = fp.evolve(oscillator, ground, [1.0], grid=grid, wick=np.pi / 2)
 assert wave.values.dtype == jnp.complex64
 assert abs(float(grid.integrate(jnp.abs(wave.values[0]) ** 2)) - np.pi**0.5) < 1e-4
-for call in (lambda: fp.evolve(well, start, [0.5], grid=grid, tol=1e-10), lambda: fp.spectrum(well, grid, tol=1e-10)):
+for call in (
+    lambda: fp.evolve(well, start, [0.5], grid=grid, tol=1e-10),
+    lambda: fp.spectrum(well, grid, tol=1e-10),
+):
     try:
         call()
     except ValueError as error:

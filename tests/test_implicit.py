@@ -19,11 +19,9 @@ from fpsolve.propagate.implicit import Implicit
 from measure import check_close, check_order, generator_matrix, operator
 
 VOLUMES = fp.ScharfetterGummel()
-LINE, RING, WALLS = (
-    fp.Grid(fp.Line(-4, 4, 32)),
-    fp.Grid(fp.Periodic(0, 2 * np.pi, 24)),
-    fp.Grid(fp.Absorbing(0, 1, 24)),
-)
+LINE = fp.Grid(fp.Line(-4, 4, 32))
+RING = fp.Grid(fp.Periodic(0, 2 * np.pi, 24))
+WALLS = fp.Grid(fp.Absorbing(0, 1, 24))
 PLANE = fp.Grid(fp.Line(-3.0, 3.0, 10), fp.Periodic(-3.0, 3.0, 8))
 
 
@@ -173,11 +171,9 @@ def test_the_gibbs_density_stays_where_it_is(dimension, order, slack):
 
 
 def test_a_steep_drift_costs_no_more_than_a_gentle_one():
-    equation, grid, start = (
-        fp.FokkerPlanck(force=lambda x: 1e4 * (0.5 - x)),
-        WALLS,
-        WALLS.density(fp.Gaussian(0.3, 0.01)),
-    )
+    equation = fp.FokkerPlanck(force=lambda x: 1e4 * (0.5 - x))
+    grid = WALLS
+    start = WALLS.density(fp.Gaussian(0.3, 0.01))
     products = float(jnp.max(operator(VOLUMES, equation, grid).exit_rates)) * 5.0
     step = solve(Implicit(2), equation, grid, start, [5.0], 1e-4)
     exactly = solve(fp.Dense(), equation, grid, start, [5.0]).field[-1]
@@ -237,19 +233,16 @@ def test_single_precision(name):
         jnp.float32(1e-4),
     )
     assert step.field.dtype == jnp.float32 and step.error.dtype == jnp.float32
-    assert (
-        distance(grid, step.field[-1], exactly) <= 1e-4
-        and float(step.error[-1]) <= 1e-4
-    )
+    assert distance(grid, step.field[-1], exactly) <= 1e-4
+    assert float(step.error[-1]) <= 1e-4
 
 
 def test_a_wave_in_a_well_decays_in_imaginary_time():
-    equation, start = (
-        fp.Schrodinger(lambda x: x[0] ** 2 / 2 - 3.0),
-        jnp.exp(-(LINE.points[..., 0] ** 2) / 2),
-    )
+    equation = fp.Schrodinger(lambda x: x[0] ** 2 / 2 - 3.0)
+    start = jnp.exp(-(LINE.points[..., 0] ** 2) / 2)
     made = operator(VOLUMES, equation, LINE)
-    method, lengths = Implicit(3), jnp.asarray([0.5])
+    method = Implicit(3)
+    lengths = jnp.asarray([0.5])
     step = method.apply(
         method.prepare(made, Picture.GIBBS_WAVE), start, lengths, jnp.asarray(1e-7), 0.0
     )
@@ -290,23 +283,19 @@ def test_scans_and_trees_agree():
             for f in (recurrence_by_scan, recurrence_by_tree)
         ]
         assert np.max(np.abs(pair[0] / pair[1] - 1)) <= 1e-13
-    sums, up, down = (
-        jnp.asarray(one),
-        jnp.asarray(two[:, 1:]),
-        jnp.asarray(three[:, 1:]),
-    )
+    sums = jnp.asarray(one)
+    up = jnp.asarray(two[:, 1:])
+    down = jnp.asarray(three[:, 1:])
     pair = [f(sums, up, down) for f in (column_sums_by_scan, column_sums_by_tree)]
     assert np.max(np.abs(pair[0] / pair[1] - 1)) <= 1e-13
 
 
 @pytest.mark.parametrize("grid", [RING, PLANE], ids=["ring", "plane"])
 def test_steps_lower_for_accelerators(grid):
-    made, start = (
-        operator(
-            VOLUMES, twisted(1.0) if grid.ndim == 2 else CASES["ring, pushed"][0], grid
-        ),
-        jnp.ones(grid.shape),
+    made = operator(
+        VOLUMES, twisted(1.0) if grid.ndim == 2 else CASES["ring, pushed"][0], grid
     )
+    start = jnp.ones(grid.shape)
     program = jax.jit(
         lambda p: (
             eqx.filter_jit(run)(
@@ -331,7 +320,8 @@ def test_what_does_not_suit_is_refused():
     made = operator(fp.Spectral(), CASES["line"][0], LINE)
     with pytest.raises(ValueError, match="finite volumes"):
         Implicit().prepare(made, Picture.GIBBS_WAVE)
-    method, made = Implicit(), operator(VOLUMES, CASES["line"][0], LINE)
+    method = Implicit()
+    made = operator(VOLUMES, CASES["line"][0], LINE)
     with pytest.raises(ValueError, match="Wick"):
         method.apply(
             method.prepare(made, Picture.DENSITY),
@@ -355,9 +345,8 @@ def test_a_start_beyond_the_range_of_its_wave_is_evolved_as_a_density():
         grid=grid,
         check=False,
     )
-    assert (
-        isinstance(found.stats["method"], str) and "Implicit" in found.stats["method"]
-    )
+    assert isinstance(found.stats["method"], str)
+    assert "Implicit" in found.stats["method"]
     assert int(found.code) == 0
     np.testing.assert_allclose(
         np.sum(np.asarray(found.values[0, 7:9, 7:9])) * grid.axes[0].unit ** 2,

@@ -32,7 +32,8 @@ def random_oscillator(seed, d):
 
 def random_walls(seed, as_force):
     rng = np.random.default_rng(seed)
-    diffusion, push = rng.uniform(0.5, 1.5), rng.uniform(0.5, 3.0) * rng.choice([-1, 1])
+    diffusion = rng.uniform(0.5, 1.5)
+    push = rng.uniform(0.5, 3.0) * rng.choice([-1, 1])
     return exact.Walls(
         jnp.asarray(diffusion),
         jnp.asarray(push),
@@ -68,7 +69,8 @@ def test_legendre_between_walls_with_a_constant_force(seed, as_force):
 
 
 def test_finite_volumes_at_order_two():
-    system, sizes = random_oscillator(3, 2), (36, 46, 58, 74)
+    system = random_oscillator(3, 2)
+    sizes = (36, 46, 58, 74)
     check_order(
         [
             relative_error(system, solve(system, n, 0.4, scheme=fp.ScharfetterGummel()))

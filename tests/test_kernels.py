@@ -25,13 +25,12 @@ from fpsolve.step.trajectory import run_static
 from measure import discretise
 
 PLATFORMS = ("cuda", "tpu")
-VOLUMES, SMOOTH = fp.ScharfetterGummel(), fp.Spectral()
+VOLUMES = fp.ScharfetterGummel()
+SMOOTH = fp.Spectral()
 LINE = fp.Grid(fp.Line(-3.0, 3.0, 12))
 PLANE = fp.Grid(fp.Line(-3.0, 3.0, 10), fp.Periodic(0.0, 1.0, 9))
-WELL, QUANTUM = (
-    fp.FokkerPlanck(fp.Harmonic()),
-    fp.Schrodinger(lambda x: jnp.sum(x**2) / 2),
-)
+WELL = fp.FokkerPlanck(fp.Harmonic())
+QUANTUM = fp.Schrodinger(lambda x: jnp.sum(x**2) / 2)
 PUSHED = fp.FokkerPlanck(fp.Harmonic(), force=lambda x: 0.3 + 0 * x)
 MOVING = fp.FokkerPlanck(lambda x, t: jnp.sum((x - t) ** 2) / 2)
 
@@ -124,7 +123,8 @@ def test_every_method_lowers_for_accelerators(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("scheme", [VOLUMES, SMOOTH], ids=["volumes", "spectral"])
 def test_moving_steps_lower_for_accelerators(scheme: Any, dtype: str) -> None:
-    problem, method = discretise(MOVING, scheme, LINE, "wave"), fp.Magnus(steps=8)
+    problem = discretise(MOVING, scheme, LINE, "wave")
+    method = fp.Magnus(steps=8)
     run = lambda field, start, end: integrate_interval_evenly(
         method, problem, field, start, end, 1e-5
     )[:3]
@@ -148,10 +148,8 @@ def test_transforms_and_matrices_are_the_same_kinetic_energy(
     n: int, kind: Any, dtype: Any
 ) -> None:
     axis = kind(-1.0, 2.0, n)
-    matrix, largest = (
-        0.7 * basis(axis).kinetic(axis),
-        0.7 * basis(axis).derivative_norm ** 2,
-    )
+    matrix = 0.7 * basis(axis).kinetic(axis)
+    largest = 0.7 * basis(axis).derivative_norm ** 2
     plain = MatrixKinetic(jnp.asarray(matrix, dtype), jnp.asarray(largest, dtype))
     fast = FourierKinetic(
         jnp.asarray(0.7 * wavenumbers(axis) ** 2, dtype), n, kind is fp.Absorbing
@@ -249,7 +247,8 @@ def test_the_energy_is_the_square_of_the_factors(kind: Any) -> None:
 
 
 def test_products_grow_as_the_square_root_of_time() -> None:
-    grid, times = fp.Grid(fp.Line(-4.0, 4.0, 96)), np.asarray([2.0, 8.0, 32.0, 128.0])
+    grid = fp.Grid(fp.Line(-4.0, 4.0, 96))
+    times = np.asarray([2.0, 8.0, 32.0, 128.0])
     problem = discretise(WELL, VOLUMES, grid, "wave")
     run = jax.jit(
         lambda t: (

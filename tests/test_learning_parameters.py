@@ -76,7 +76,8 @@ def test_a_quadratic_loss_has_the_exact_normal_density() -> None:
 
 def test_walkers_have_the_density_within_their_sampling_error() -> None:
     options = {"grid": GRID, "diffusion": DIFFUSION, "walkers": 3000}
-    start, times = fp.Gaussian(0.2, 0.04), [1.0, 4.0]
+    start = fp.Gaussian(0.2, 0.04)
+    times = [1.0, 4.0]
     found = fp.learning.langevin_density(
         slope_loss,
         ROWS,
@@ -141,27 +142,19 @@ def test_the_test_of_bins_is_uniform_on_samples_of_the_density() -> None:
 @pytest.mark.parametrize("name", ["logistic regression", "network"])
 def test_stochastic_gradients_on_real_data(name: str) -> None:
     if name == "network":
-        rows, loss, start, temperature = (
-            diabetes(),
-            network_loss,
-            fp.Gaussian([0.5, 0.5], 0.05),
-            0.04,
-        )
-        grid, times = (
-            fp.Grid(fp.Line(-3.4, 3.4, 56), fp.Line(-3.4, 3.4, 56)),
-            [1.0, 6.0],
-        )
+        rows = diabetes()
+        loss = network_loss
+        start = fp.Gaussian([0.5, 0.5], 0.05)
+        temperature = 0.04
+        grid = fp.Grid(fp.Line(-3.4, 3.4, 56), fp.Line(-3.4, 3.4, 56))
+        times = [1.0, 6.0]
     else:
-        rows, loss, start, temperature = (
-            breast_cancer(),
-            classifier_loss,
-            fp.Gaussian([0.0, 0.0], 0.1),
-            0.05,
-        )
-        grid, times = (
-            fp.Grid(fp.Line(-5.0, 3.0, 48), fp.Line(-4.0, 3.5, 48)),
-            [2.0, 10.0],
-        )
+        rows = breast_cancer()
+        loss = classifier_loss
+        start = fp.Gaussian([0.0, 0.0], 0.1)
+        temperature = 0.05
+        grid = fp.Grid(fp.Line(-5.0, 3.0, 48), fp.Line(-4.0, 3.5, 48))
+        times = [2.0, 10.0]
     options = {
         "grid": grid,
         "diffusion": temperature,
@@ -237,7 +230,8 @@ def test_an_objective_is_no_boltzmann_energy() -> None:
 def test_the_boltzmann_energy_of_an_oscillator() -> None:
     # psi_0 = exp(-x^2 / (2 sqrt(2 D))): U = sqrt(D / 2) x^2, E_0 = sqrt(D / 2), gap
     # sqrt(2 D).
-    diffusion, grid = 0.1, fp.Grid(fp.Line(-4.5, 4.5, 64))
+    diffusion = 0.1
+    grid = fp.Grid(fp.Line(-4.5, 4.5, 64))
     found = fp.learning.boltzmann_energy(lambda x: x[0] ** 2 / 2, grid, diffusion)
     exact = math.sqrt(diffusion / 2) * np.asarray(grid.nodes[0]) ** 2
     # U is zero at the largest value of psi_0 on the grid, beside which the exact one

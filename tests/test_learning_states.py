@@ -41,19 +41,16 @@ def test_born_weights_are_a_softmax() -> None:
 
 def test_two_states_are_a_sigmoid() -> None:
     state = fp.learning.softmax_state([0.4, 1.1], 1.5)
-    assert (
-        abs(
-            float(state.weights[0, 0]) - 1 / (1 + math.exp(-float(state.beta[0]) * 0.7))
-        )
-        < 1e-15
+    error = abs(
+        float(state.weights[0, 0]) - 1 / (1 + math.exp(-float(state.beta[0]) * 0.7))
     )
+    assert error < 1e-15
 
 
 def test_no_time_overflows_and_signs_are_kept() -> None:
     state = fp.learning.softmax_state([1e5, -1e5, 0.0], [1e4], initial=[1.0, -2.0, 0.0])
-    assert state.weights.tolist() == [[0.0, 1.0, 0.0]] and state.wave.tolist() == [
-        [0.0, -1.0, 0.0]
-    ]
+    assert state.weights.tolist() == [[0.0, 1.0, 0.0]]
+    assert state.wave.tolist() == [[0.0, -1.0, 0.0]]
     assert np.all(np.isfinite(np.asarray(state.log_norm)))
 
 
@@ -74,10 +71,8 @@ def test_a_constant_replicator_flow_is_the_imaginary_time_state() -> None:
         lambda p, tau: jnp.asarray(ENERGIES) + 0 * p, start, times, tol=1e-9
     )
     difference = np.sum(np.abs(found.values - flow.values), axis=1)
-    assert (
-        np.all(difference <= np.asarray(found.error) + 1e-12)
-        and np.max(difference) < 1e-8
-    )
+    assert np.all(difference <= np.asarray(found.error) + 1e-12)
+    assert np.max(difference) < 1e-8
 
 
 def test_a_cyclic_game_keeps_the_product_of_its_weights() -> None:
@@ -93,7 +88,9 @@ def test_a_cyclic_game_keeps_the_product_of_its_weights() -> None:
 def test_two_states_that_are_cooled() -> None:
     # d p_1 / dt = k (s(beta) - p_1), s = 1 / (1 + e^{-beta (E_2 - E_1)}): an integral
     # in closed form up to quadrature.
-    beta, rate, times = (lambda t: 2.0 * t), 1.5, [0.5, 2.0]
+    beta = lambda t: 2.0 * t
+    rate = 1.5
+    times = [0.5, 2.0]
     found = fp.learning.anneal(
         [0.0, 1.0], rate * (1 - jnp.eye(2)), beta, times, tol=1e-7
     )
@@ -181,7 +178,5 @@ def test_states_are_compiled_and_mapped() -> None:
         jax.vmap(lambda e: fp.learning.softmax_state(e, 1.0).weights[0])
     )
     rows = np.random.default_rng(1).normal(size=(4, 3))
-    assert (
-        np.max(np.abs(mapped(rows) - np.stack([softmax(-2 * row) for row in rows])))
-        < 1e-15
-    )
+    error = np.max(np.abs(mapped(rows) - np.stack([softmax(-2 * row) for row in rows])))
+    assert error < 1e-15

@@ -1,4 +1,4 @@
-"""The errors of levels against exact ones: never less than a third of the true error."""
+"""Errors of levels against exact ones: never less than a third of the true error."""
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +23,8 @@ def ring_levels(depth: float, wells: int, count: int) -> np.ndarray:
     x = 2 * np.pi * np.arange(n) / n
     waves = np.fft.fftfreq(n, 1 / n)
     kinetic = np.real(np.fft.ifft(waves[:, None] ** 2 * np.fft.fft(np.eye(n)), axis=0))
-    slope, curvature = (
-        -depth * wells * np.sin(wells * x),
-        -depth * wells**2 * np.cos(wells * x),
-    )
+    slope = -depth * wells * np.sin(wells * x)
+    curvature = -depth * wells**2 * np.cos(wells * x)
     return np.linalg.eigvalsh(kinetic + np.diag(slope**2 / 4 - curvature / 2))[:count]
 
 

@@ -13,13 +13,12 @@ def test_it_is_that_of_scipy_to_the_rounding_of_its_norm(n: int, size: float) ->
     a reversible process.
     """
     generator = np.random.default_rng(n)
-    factor, units = generator.normal(size=(n, n)), np.exp(generator.normal(size=n))
+    factor = generator.normal(size=(n, n))
+    units = np.exp(generator.normal(size=n))
     matrix = -size * units[:, None] * (factor @ factor.T) / units / n
     rounding = np.finfo(float).eps * max(1, np.linalg.norm(matrix, 1))
-    assert (
-        np.max(np.abs(exponential_on_host(matrix) - scipy.linalg.expm(matrix)))
-        < 10 * rounding
-    )
+    error = np.max(np.abs(exponential_on_host(matrix) - scipy.linalg.expm(matrix)))
+    assert error < 10 * rounding
 
 
 def test_a_rotation_is_exact_and_what_is_not_finite_gives_nan() -> None:

@@ -68,7 +68,8 @@ def test_small_matrices_bad_starts_and_known_vectors():
     vectors are known.
     """
     turn, matrix = matrix_of(np.arange(1.0, 15.0))
-    matrix, start = jnp.asarray(matrix), jnp.ones((6, 14)).at[2].set(0)
+    matrix = jnp.asarray(matrix)
+    start = jnp.ones((6, 14)).at[2].set(0)
     tol = jnp.asarray(1e-10)
     solve = lambda known, **options: lobpcg(
         lambda x: x @ matrix, lambda r, e: r, start, 5, tol, known, **options
@@ -238,11 +239,9 @@ def test_levels_of_volumes_are_those_of_the_matrix():
         )
     assert np.ptp(pairs.rounds[:3]) <= 3 and np.max(pairs.rounds) <= 14, pairs.rounds
     same = pairs.values[3]
-    assert (
-        abs(same[1] - same[2]) < 1e-9
-        and np.ptp(same[3:6]) < 0.2
-        and abs(same[3] - same[2]) > 3
-    )
+    assert abs(same[1] - same[2]) < 1e-9
+    assert np.ptp(same[3:6]) < 0.2
+    assert abs(same[3] - same[2]) > 3
 
 
 def test_pairs_on_a_ring():
@@ -251,7 +250,8 @@ def test_pairs_on_a_ring():
     pairs, goal = jax.jit(lambda made: volume_modes(made, 7, 10, jnp.asarray(1e-5)))(
         made
     )
-    step, k = 2 * np.pi / 255, np.array([0, 1, 1, 2, 2, 3, 3])
+    step = 2 * np.pi / 255
+    k = np.array([0, 1, 1, 2, 2, 3, 3])
     check_close(
         pairs.values[:7], 4 / step**2 * np.sin(k * step / 2) ** 2, 1e-10, "the levels"
     )
@@ -277,10 +277,8 @@ def test_volumes_in_single_precision():
     )(single)
     assert pairs.vectors.dtype == goal.dtype == jnp.float32
     exact = np.linalg.eigvalsh(symmetric_form(made))[:6]
-    assert (
-        np.max(np.abs(pairs.values[:6] - exact)) < 1e-3
-        and np.max(pairs.residuals[:6]) <= goal
-    )
+    assert np.max(np.abs(pairs.values[:6] - exact)) < 1e-3
+    assert np.max(pairs.residuals[:6]) <= goal
 
 
 def test_a_committor_on_a_line_is_a_sum_of_resistances():
@@ -292,7 +290,8 @@ def test_a_committor_on_a_line_is_a_sum_of_resistances():
         grid,
     )
     x = np.asarray(grid.nodes[0])
-    clamped, values = np.abs(x) > 0.9, (x > 0).astype(float)
+    clamped = np.abs(x) > 0.9
+    values = (x > 0).astype(float)
     solve = jax.jit(lambda *arrays: solve_graph(made, *arrays, jnp.asarray(1e-12)))
     answer = solve(jnp.zeros(120), jnp.asarray(clamped), jnp.asarray(values))
     between = (~clamped[:-1]) | (~clamped[1:])

@@ -68,10 +68,12 @@ def test_a_rate_off_by_one_per_cent_loses_the_order():
 
 
 def test_a_rate_off_by_one_per_cent_moves_the_gibbs_state():
-    equation, grid = SYSTEM.equation, fp.Grid(fp.Reflecting(-2.0, 2.0, 24))
+    equation = SYSTEM.equation
+    grid = fp.Grid(fp.Reflecting(-2.0, 2.0, 24))
     gibbs = equation.gibbs(grid)
     for factor, time_dependent in ((1.0, False), (1.01, True)):
-        scheme, method = Faulty(factor), fp.Uniformization()
+        scheme = Faulty(factor)
+        method = fp.Uniformization()
         solution = fp.evolve(
             equation, gibbs, [5.0], grid=grid, scheme=scheme, method=method
         )
@@ -182,13 +184,13 @@ def residual(formula, grid, system=None):
     """|d_t p - L p|_1 / |d_t p|_1 of a formula, L by central differences of second
     order on the inner points.
     """
-    equation, t, h = (formula if system is None else system).equation, 0.2, 1e-4
+    equation = (formula if system is None else system).equation
+    t = 0.2
+    h = 1e-4
     rate = (formula.density(grid, t + h) - formula.density(grid, t - h)) / (2 * h)
     p = formula.density(grid, t)
-    drift, diffusion = (
-        grid.sample(lambda x: equation.drift(x, t)),
-        grid.sample(equation.diffusions),
-    )
+    drift = grid.sample(lambda x: equation.drift(x, t))
+    diffusion = grid.sample(equation.diffusions)
     divergence = 0.0
     for i, axis in enumerate(grid.axes):
         slope = lambda u, i=i, axis=axis: jnp.gradient(u, axis.length / axis.n, axis=i)

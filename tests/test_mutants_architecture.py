@@ -159,12 +159,14 @@ def test_a_class_neither_abstract_nor_final_is_caught(
         "through a package": {
             "fpsolve.operator.__init__": "from fpsolve.operator.base import Scheme",
             "fpsolve.operator.base": BASE,
-            "fpsolve.operator.made_up": f"import abc\nfrom fpsolve.operator import Scheme\n{source}",
+            "fpsolve.operator.made_up": "import abc\n"
+            f"from fpsolve.operator import Scheme\n{source}",
         },
         "as an attribute": {
             "fpsolve.operator.__init__": "",
             "fpsolve.operator.base": BASE,
-            "fpsolve.operator.made_up": "import abc\nfrom fpsolve.operator import base\n"
+            "fpsolve.operator.made_up": "import abc\n"
+            "from fpsolve.operator import base\n"
             + source.replace("(Scheme)", "(base.Scheme)"),
         },
         "under another name": {

@@ -56,7 +56,9 @@ def test_notebook_is_short_and_carries_its_outputs(path: Path) -> None:
 QUICK = ("01_quickstart",)  # the others are run in a kernel only, in the long suite
 SMALLER = {  # what the cell of parameters is followed by there
     "05_two_modes": "SEEDS, places = 1, places[::3]",
-    "06_annealing_speed": "SEEDS, STEPS, BUDGETS, SIDE, PLACES = 1, 300, (3, 6, 12, 24), 40, 4",
+    "06_annealing_speed": (
+        "SEEDS, STEPS, BUDGETS, SIDE, PLACES = 1, 300, (3, 6, 12, 24), 40, 4"
+    ),
     "07_two_moons": "SEEDS, STEPS = 1, 1000",
     "08_hamiltonians_from_samples": "SEEDS = 1",
     "09_digits": (

@@ -12,7 +12,9 @@ from fpsolve.step import Magnus
 from fpsolve.step.midpoint import fixed_steps
 from measure import check_close, check_order, discretise, relative_error, solve
 
-STILL, MOVING, WAVES = exact.still(), exact.moving(), exact.waves()
+STILL = exact.still()
+MOVING = exact.moving()
+WAVES = exact.waves()
 SIZES = {1: (36, 54, 80, 120), 2: (32, 42, 54, 70), 3: (12, 16, 20, 26)}
 WIDE = {"poeschl-teller": (90, 135, 200, 300)}  # slow tails: a box of 24 widths
 WHEN = {name: 0.1 if "walls" in name or "absorbed" in name else 0.3 for name in STILL}
@@ -49,7 +51,8 @@ def test_finite_volumes_converge_at_order_two(name, scheme):
 
 @pytest.mark.parametrize("scheme", ["ScharfetterGummel", "SquareRoot"])
 def test_finite_volumes_on_gauss_lobatto_cells_converge_at_order_two(scheme):
-    system, sizes = STILL["walls"], (20, 30, 45, 68)
+    system = STILL["walls"]
+    sizes = (20, 30, 45, 68)
     check_order(
         [
             relative_error(
@@ -62,7 +65,8 @@ def test_finite_volumes_on_gauss_lobatto_cells_converge_at_order_two(scheme):
 
 
 def test_a_moving_density_in_finite_volumes_converges_at_order_two():
-    system, sizes = MOVING["shaken"], (36, 54, 80, 120)
+    system = MOVING["shaken"]
+    sizes = (36, 54, 80, 120)
     scheme = fp.ScharfetterGummel()
     check_order(
         [
@@ -80,7 +84,8 @@ def test_a_moving_density_in_finite_volumes_converges_at_order_two():
     ids=["poeschl-teller", "prescribed"],
 )
 def test_levels_converge_at_order_two(system, scheme):
-    sizes, exactly = (90, 135, 200, 300), system.spectrum(2)[1]
+    sizes = (90, 135, 200, 300)
+    exactly = system.spectrum(2)[1]
     levels = [
         fp.spectrum(
             system.equation, system.grid(n), 2, scheme=getattr(fp, scheme)()
@@ -129,7 +134,8 @@ def test_sines_carry_a_force_between_absorbing_walls_at_order_two_only():
     """A limit, mathematical: with a force p'' does not vanish at the wall, and a sine
     series feels it.
     """
-    system, sizes = STILL["absorbed, force"], (24, 36, 54, 80)
+    system = STILL["absorbed, force"]
+    sizes = (24, 36, 54, 80)
     check_order(
         [
             relative_error(system, solve(system, n, 0.1, scheme=fp.Spectral()))
@@ -177,7 +183,9 @@ def test_one_level_of_midpoint_steps_is_of_order_two_in_the_step(picture):
     state = system.density(grid, 0.0) * jnp.exp(
         -problem.log_sqrt_pi(start, jnp.float64)
     )
-    exactly, errors, counts = system.density(grid, 0.8), [], (4, 8, 16, 32)
+    exactly = system.density(grid, 0.8)
+    errors = []
+    counts = (4, 8, 16, 32)
     for count in counts:
         after = fixed_steps(
             method, problem, state, start, end, jnp.asarray(count)

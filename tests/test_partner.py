@@ -44,7 +44,8 @@ def chain_mode(log_gibbs):
     on [0, 1].
     """
     half = jnp.diff(log_gibbs) / 2
-    grid, n = fp.Grid(fp.Reflecting(0.0, 1.0, 48)), 48.0
+    grid = fp.Grid(fp.Reflecting(0.0, 1.0, 48))
+    n = 48.0
     return partner_mode(
         EdgeOperator(
             grid, (n * jnp.exp(half),), (n * jnp.exp(-half),), None, log_gibbs / 2
@@ -54,10 +55,8 @@ def chain_mode(log_gibbs):
 
 def matrix(log_gibbs):
     """H of the same chain, a whole matrix."""
-    up, down = (
-        48.0**2 * np.exp(np.diff(log_gibbs) / 2),
-        48.0**2 * np.exp(-np.diff(log_gibbs) / 2),
-    )
+    up = 48.0**2 * np.exp(np.diff(log_gibbs) / 2)
+    down = 48.0**2 * np.exp(-np.diff(log_gibbs) / 2)
     diagonal = np.append(up, 0) + np.append(0, down)
     return np.diag(diagonal) - 48.0**2 * (
         np.diag(np.ones(47), 1) + np.diag(np.ones(47), -1)

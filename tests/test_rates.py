@@ -11,54 +11,22 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve import committor, eyring_kramers, mean_first_passage_time
+from exact_rates import (
+    LEFT,
+    RIGHT,
+    exact_committor,
+    exact_passage,
+    left,
+    line,
+    right,
+    well,
+)
+from fpsolve import committor, mean_first_passage_time
 from fpsolve.core.content import read_at
 from fpsolve.eigen.supersymmetric_gap import line_gap
-from fpsolve.solve import hitting
+from fpsolve.solve import backward_generator
 from fpsolve.solve.sets import outside_fractions
 from measure import check_order
-
-BOX = (-2.5, 2.5)
-LEFT, RIGHT = -0.913, 0.873
-
-
-def well(diffusion, tilt=0.0):
-    """A double well of barrier 1."""
-    return fp.FokkerPlanck(fp.DoubleWell(1.0, tilt=tilt), diffusion)
-
-
-def line(n):
-    return fp.Grid(fp.Line(*BOX, n))
-
-
-def left(x):
-    return x[0] < LEFT
-
-
-def right(x):
-    return x[0] > RIGHT
-
-
-def cumulative(values, h):
-    """The integral from the left end, by trapezia."""
-    return np.append(0, np.cumsum((values[1:] + values[:-1]) / 2)) * h
-
-
-def exact_committor(x, diffusion):
-    """Truth: the ratio of integrals of exp(U / D)."""
-    s = np.linspace(LEFT, RIGHT, 400_001)
-    total = cumulative(np.exp((s**2 - 1) ** 2 / diffusion), s[1] - s[0])
-    return np.interp(x, s, total / total[-1])
-
-
-def exact_passage(x, diffusion):
-    """Truth: the double integral of exp(U / D) over exp(-U / D), from x to the right
-    set.
-    """
-    s = np.linspace(BOX[0], RIGHT, 400_001)
-    h, gibbs = s[1] - s[0], np.exp(-((s**2 - 1) ** 2) / diffusion)
-    total = cumulative(cumulative(gibbs, h) / np.maximum(gibbs, 1e-300), h) / diffusion
-    return np.interp(x, s, total[-1] - total)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +68,8 @@ def test_passage_there_and_back_has_the_rate_of_the_gap():
     """Sum rule: 1 / tau_AB + 1 / tau_BA is the gap, up to what barrier crossing leaves
     out, e^-20.
     """
-    equation, grid = well(0.05, tilt=0.03), line(800)
+    equation = well(0.05, tilt=0.03)
+    grid = line(800)
     there = mean_first_passage_time(equation, grid, lambda x: x[0] > 1)
     back = mean_first_passage_time(equation, grid, lambda x: x[0] < -1)
     x = np.asarray(grid.nodes[0])
@@ -123,16 +92,12 @@ def test_a_push_round_a_ring():
         tau = mean_first_passage_time(
             equation, grid, lambda x: (x[0] < half) | (x[0] > 1 - half)
         )
-        x, length = np.asarray(grid.nodes[0]) - half, 1 - 2 * half
+        x = np.asarray(grid.nodes[0]) - half
+        length = 1 - 2 * half
         hit = np.expm1(-force * x / diffusion) / np.expm1(-force * length / diffusion)
-        errors.append(
-            np.max(
-                np.abs(
-                    tau
-                    - np.where((x > 0) & (x < length), (length * hit - x) / force, 0)
-                )
-            )
-        )
+        outside = (x > 0) & (x < length)
+        exact = np.where(outside, (length * hit - x) / force, 0)
+        errors.append(np.max(np.abs(tau - exact)))
     check_order(errors, sizes)
     assert errors[-1] < 1e-5
 
@@ -163,13 +128,8 @@ def passage_error(n, sharp=True):
     tau = mean_first_passage_time(
         fp.FokkerPlanck(None, 0.5), disc(n), rim if sharp else disc(n).sample(rim)
     )
-    return float(
-        jnp.max(
-            jnp.abs(
-                tau - disc(n).sample(lambda x: jnp.maximum(1 - jnp.sum(x**2), 0) / 2)
-            )
-        )
-    )
+    exact = disc(n).sample(lambda x: jnp.maximum(1 - jnp.sum(x**2), 0) / 2)
+    return float(jnp.max(jnp.abs(tau - exact)))
 
 
 def test_curved_sets_are_met_with_order_two():
@@ -186,15 +146,13 @@ def test_the_committor_of_a_ring_of_sets_is_a_logarithm():
     exact = disc(54).sample(
         lambda x: 1 - jnp.log(jnp.clip(jnp.linalg.norm(x), 0.3, 1)) / np.log(0.3)
     )
-    error = lambda *sets: float(
-        jnp.max(jnp.abs(committor(fp.FokkerPlanck(None, 0.5), disc(54), *sets) - exact))
-    )
-    assert (
-        error(hub, rim)
-        < 3e-3
-        < 0.03
-        < error(disc(54).sample(hub), disc(54).sample(rim))
-    )
+
+    def error(*sets):
+        found = committor(fp.FokkerPlanck(None, 0.5), disc(54), *sets)
+        return float(jnp.max(jnp.abs(found - exact)))
+
+    assert error(hub, rim) < 3e-3
+    assert error(disc(54).sample(hub), disc(54).sample(rim)) > 0.03
 
 
 class Rotated(eqx.Module):
@@ -219,10 +177,8 @@ def test_a_rotated_well_has_the_committor_of_one_axis(barrier):
     """
     potential = Rotated(jnp.asarray(barrier))
     grid = fp.Grid(fp.Line(-2.0, 2.0, 64), fp.Line(-2.0, 2.0, 64))
-    reactant, product = (
-        (lambda x: potential.across(x) < LEFT),
-        (lambda x: potential.across(x) > RIGHT),
-    )
+    reactant = lambda x: potential.across(x) < LEFT
+    product = lambda x: potential.across(x) > RIGHT
     q = committor(fp.FokkerPlanck(potential), grid, reactant, product)
     want = exact_committor(np.asarray(grid.sample(potential.across)), 1 / barrier)
     middle = np.abs(np.asarray(grid.points)).max(-1) < 1.2
@@ -242,79 +198,6 @@ def test_gradients_and_jit_reach_the_equation():
         assert float(slope) == pytest.approx(
             float(f(0.4 + h) - f(0.4 - h)) / (2 * h), rel=1e-6
         )
-
-
-def test_eyring_kramers_of_a_double_well():
-    """Truth: gap = sqrt(32) / pi e^(-1/D), and the numerical gap below it by 3 D / 8
-    (theory E5).
-    """
-    missing = []
-    for d in (0.04, 0.02):
-        law = eyring_kramers(well(d), line(128))
-        assert float(law.gap) == pytest.approx(
-            np.sqrt(32) / np.pi * np.exp(-1 / d), rel=1e-12
-        )
-        assert np.allclose(np.asarray(law.minima).ravel(), [-1, 1]) or np.allclose(
-            law.minima.ravel(), [1, -1]
-        )
-        assert np.allclose(law.saddles, 0, atol=1e-12)
-        assert np.allclose(law.barriers, 1)
-        gap = eqx.filter_jit(line_gap)(
-            well(d), line(3).axes[0], 0.0, jnp.float64, (800, 1600)
-        ).gap
-        missing.append((1 - float(gap / law.gap)) / d)
-    assert 2 * missing[1] - missing[0] == pytest.approx(3 / 8, abs=2e-3)
-
-
-@pytest.mark.parametrize(("sigma", "n"), [(0.01, 96), (0.01, 1000), (0.1, 400)])
-def test_eyring_kramers_of_a_noisy_table_says_smooth_and_that_works(sigma, n):
-    x = np.linspace(-2.2, 2.2, 120)
-    noisy = 2 * (x**2 - 1) ** 2 + sigma * np.random.default_rng(3).standard_normal(120)
-    grid = fp.Grid(fp.Line(-2.0, 2.0, n))
-    with pytest.raises(ValueError, match=r'fp\.Sampled\(\.\.\., smooth="gcv"\)'):
-        eyring_kramers(fp.FokkerPlanck(fp.Sampled(x, noisy), 0.4), grid)
-    law = eyring_kramers(fp.FokkerPlanck(fp.Sampled(x, noisy, smooth="gcv"), 0.4), grid)
-    exact = eyring_kramers(
-        fp.FokkerPlanck(lambda y: 2 * (y[0] ** 2 - 1) ** 2, 0.4), grid
-    )
-    # The curvatures have errors of some ten per cent, the energies of sigma / D only.
-    assert 0.5 < float(law.gap / exact.gap) < 2
-    np.testing.assert_allclose(law.barriers, exact.barriers, atol=sigma)
-
-
-def test_eyring_kramers_of_a_ring_and_of_a_plane():
-    """Truth: two saddles between two wells of a ring; in the plane the stiffness of a
-    channel drops out.
-    """
-    ring = eyring_kramers(
-        fp.FokkerPlanck(fp.Cosine(1.0, 2.0), 0.1),
-        fp.Grid(fp.Periodic(0.0, 2 * np.pi, 64)),
-    )
-    assert ring.rates.shape == (2, 2)
-    assert float(ring.gap) == pytest.approx(
-        4 * 4 / (2 * np.pi) * np.exp(-20), rel=1e-10
-    )
-    plane = eyring_kramers(
-        well(0.05, tilt=0.1), fp.Grid(fp.Line(*BOX, 64), fp.Line(-1.0, 1.1, 32))
-    )
-    alone = eyring_kramers(well(0.05, tilt=0.1), line(64))
-    assert float(plane.gap) == pytest.approx(float(alone.gap), rel=1e-10)
-    assert float(alone.gap) == pytest.approx(float(jnp.sum(alone.rates)), rel=1e-12)
-
-
-def test_eyring_kramers_of_muller_and_browns_surface():
-    """Truth: the three minima and two saddles of the surface, as published."""
-    grid = fp.Grid(fp.Line(-1.7, 1.3, 64), fp.Line(-0.6, 2.2, 64))
-    law = eyring_kramers(fp.FokkerPlanck(fp.MullerBrown(), 10.0), grid)
-    assert np.allclose(
-        law.minima, [[-0.558, 1.442], [0.623, 0.028], [-0.050, 0.467]], atol=1e-3
-    )
-    saddles = np.asarray(law.saddles)[np.argsort(law.saddles[:, 0])]
-    assert np.allclose(saddles, [[-0.822, 0.624], [0.212, 0.293]], atol=1e-3)
-    assert sorted(map(sorted, np.asarray(law.between).tolist())) == [[0, 2], [1, 2]]
-    assert float(law.rates[0, 1]) == 0
-    assert np.all(np.asarray(law.rates).diagonal() == 0)
-    assert 0 < float(law.gap) < float(jnp.max(law.rates))
 
 
 BAD_SETS = {
@@ -348,40 +231,10 @@ def test_a_wave_and_an_empty_target_are_refused(nothing_is_computed):
         mean_first_passage_time(well(0.4), line(60), lambda x: x[0] > 9)
 
 
-BAD_LAWS = {
-    "one well": (
-        fp.FokkerPlanck(fp.Harmonic()),
-        "needs two wells, and the grid holds 1 minima",
-    ),
-    "a circle": (fp.FokkerPlanck(fp.MexicanHat(1.0)), "flat in a direction"),
-    "a force": (
-        fp.FokkerPlanck(fp.DoubleWell(1.0), force=lambda x: -x),
-        "needs a potential",
-    ),
-    "a wave": (fp.Schrodinger(lambda x: jnp.sum(x**2)), "needs a potential"),
-}
-
-
-@pytest.mark.parametrize("word", BAD_LAWS)
-def test_laws_without_wells_are_refused(word):
-    """Bad input, by name."""
-    equation, message = BAD_LAWS[word]
-    with pytest.raises(ValueError, match=message):
-        eyring_kramers(
-            equation, fp.Grid(fp.Line(-2.0, 2.0, 40), fp.Line(-2.1, 2.0, 40))
-        )
-
-
-def test_traced_wells_are_refused():
-    with pytest.raises(ValueError, match="traced"):
-        jax.grad(lambda d: eyring_kramers(well(d), line(60)).gap)(0.1)
-
-
 def test_what_has_not_converged_is_told(monkeypatch, fresh_programs):
     """Planted: no round of the iteration."""
-    monkeypatch.setattr(
-        hitting, "CONSTANTS", dataclasses.replace(hitting.CONSTANTS, hitting_restarts=0)
-    )
+    constants = dataclasses.replace(backward_generator.CONSTANTS, hitting_restarts=0)
+    monkeypatch.setattr(backward_generator, "CONSTANTS", constants)
     grid = fp.Grid(fp.Line(-2.0, 2.0, 26), fp.Line(-2.0, 2.0, 25))
     with pytest.raises(fp.NumericalFailure, match="not_converged"):
         mean_first_passage_time(fp.FokkerPlanck(Rotated(jnp.asarray(3.0))), grid, right)
@@ -407,9 +260,8 @@ def test_a_target_that_may_never_be_reached_takes_for_ever() -> None:
     )
     tau = fp.mean_first_passage_time(stuck, line, lambda x: x[0] > 0.9)
     outside = np.asarray(line.nodes[0]) < 0.9
-    assert np.all(np.isinf(np.asarray(tau.values)[outside])) and np.all(
-        np.asarray(tau.values)[~outside] == 0
-    )
+    assert np.all(np.isinf(np.asarray(tau.values)[outside]))
+    assert np.all(np.asarray(tau.values)[~outside] == 0)
     # One axis does not diffuse: what starts outside of the target never moves towards
     # it.
     plane = fp.Grid(fp.Line(-2.0, 2.0, 12), fp.Line(-2.0, 2.0, 12))

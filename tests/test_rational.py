@@ -5,7 +5,6 @@ sum.
 
 from fractions import Fraction
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,85 +15,20 @@ from fpsolve.linear import caratheodory_fejer, shifted_tridiagonal
 from fpsolve.linear.caratheodory_fejer import ORDERS, exponential_partial
 from fpsolve.propagate import Picture, rational
 from fpsolve.propagate.rational import Rational, choose_order
+from rational_runs import (
+    BARRIER,
+    SYSTEMS,
+    TIMES,
+    VOLUMES,
+    WAVES,
+    build,
+    distance,
+    run,
+    spot,
+)
 from refusals import refused
 
 HALPHEN = 9.28903  # one over Halphen's constant
-TIMES = [1e-6, 1e-2, 1.0, 50.0, 1e4]
-VOLUMES = fp.ScharfetterGummel()
-BARRIER = fp.FokkerPlanck(lambda x: 3 * (x[0] ** 2 - 1) ** 2)
-WAVY = fp.FokkerPlanck(lambda x: 2 * jnp.cos(x[0]))
-PUSHED = fp.FokkerPlanck(None, 0.7, lambda x: -(x**3) + x + 1.0)
-UNEVEN = fp.FokkerPlanck(
-    lambda x: x[0] ** 2 / 2, lambda x: 1 + 0.5 * x[0] ** 2 / (1 + x[0] ** 2)
-)
-SYSTEMS = {
-    "line": (BARRIER, fp.Line(-2.5, 2.5, 64)),
-    "reflecting": (BARRIER, fp.Reflecting(-1.7, 2.1, 49)),
-    "absorbing": (BARRIER, fp.Absorbing(-2.0, 2.0, 48)),
-    "periodic": (WAVY, fp.Periodic(0.0, 2 * np.pi, 51)),
-    "legendre": (BARRIER, fp.Legendre(-1.8, 1.8, 32)),
-    "force": (PUSHED, fp.Line(-3.0, 3.0, 50)),
-    "diffusion of x": (UNEVEN, fp.Line(-5.0, 5.0, 52)),
-    "force, absorbing": (PUSHED, fp.Absorbing(-2.0, 2.0, 40)),
-}
-WAVES = {
-    "well": (
-        fp.Schrodinger(lambda x: -10 * x[0] ** 2 + x[0] ** 4),
-        fp.Line(-5.0, 5.0, 60),
-    ),
-    "well, walls": (fp.Schrodinger(lambda x: x[0] - 8), fp.Absorbing(0.0, 2.0, 40)),
-    "well on a ring": (
-        fp.Schrodinger(lambda x: jnp.cos(x[0]) - 3),
-        fp.Periodic(0.0, 2 * np.pi, 41),
-    ),
-}
-
-
-def build(equation, grid, dtype=float):
-    process = isinstance(equation, fp.FokkerPlanck)
-    return VOLUMES.build(
-        equation,
-        grid,
-        0.0,
-        dtype,
-        process and equation.irreversible_because(grid) is None,
-    )
-
-
-@eqx.filter_jit
-def advance(method, operator, picture, field, times, tol):
-    return method.apply(method.prepare(operator, picture), field, times, tol, 0.0)
-
-
-def spot(grid, share=0.3, width=0.2):
-    axis = grid.axes[0]
-    return grid.density(
-        lambda x: jnp.exp(
-            -(((x[0] - axis.lower - share * axis.length) / width) ** 2) / 2
-        )
-    )
-
-
-def run(system, times, method, start=None, tol=1e-10):
-    equation, axis = system
-    grid = fp.Grid(axis)
-    start = spot(grid) if start is None else start
-    picture = Picture.DENSITY if isinstance(equation, fp.FokkerPlanck) else Picture.WAVE
-    return advance(
-        method,
-        build(equation, grid),
-        picture,
-        start,
-        jnp.asarray(times),
-        jnp.asarray(tol),
-    )
-
-
-def distance(axis, values, truth):
-    weights = np.asarray(axis.weights)
-    return np.sum(weights * np.abs(values - truth), axis=-1) / np.sum(
-        weights * np.abs(truth), axis=-1
-    )
 
 
 def rounding_of_dense(system, times):
@@ -185,7 +119,8 @@ def exact_solution(shift, excess, up, down, load, ring):
 def test_each_digit_survives_a_shift_eighteen_orders_below_the_rates(n, way, ring):
     rng = np.random.default_rng(n)
     up, down = (jnp.asarray(10 ** rng.uniform(-2, 6, n)) for _ in range(2))
-    excess, load = jnp.zeros(n).at[1].set(1e-13), jnp.asarray(rng.random(n))
+    excess = jnp.zeros(n).at[1].set(1e-13)
+    load = jnp.asarray(rng.random(n))
     solve = getattr(shifted_tridiagonal, f"_{way}_{'ring' if ring else 'line'}")
     found = jax.jit(solve)(jnp.asarray([1e-12, 1.0]), excess, up, down, load)
     for k, shift in enumerate((1e-12, 1.0)):
@@ -215,10 +150,8 @@ def test_each_tolerance_takes_its_order_and_the_error_bounds_what_is_lost(name, 
     truth, taken = (
         run(system, TIMES, method) for method in (fp.Dense(), Rational(order))
     )
-    off, slack = (
-        distance(system[1], taken.field, truth.field),
-        rounding_of_dense(system, TIMES),
-    )
+    off = distance(system[1], taken.field, truth.field)
+    slack = rounding_of_dense(system, TIMES)
     assert np.all(off <= taken.error + slack)
     assert np.all(taken.error <= 100 * off + 100 * slack)
     assert np.all(taken.error[:4] <= max(tol, 1e-11))
@@ -232,7 +165,8 @@ def test_a_start_far_from_the_stationary_density_is_seen_in_the_error(order):
         (fp.FokkerPlanck(None, 1.0, lambda x: 12 + 0 * x), fp.Line(-4.0, 4.0, 80), 0.1),
     ]
     for equation, axis, share in cases:
-        grid, times = fp.Grid(axis), [1e-3, 0.1, 0.5, 4.0]
+        grid = fp.Grid(axis)
+        times = [1e-3, 0.1, 0.5, 4.0]
         start = (
             grid.density(lambda x: 1.0 + 0 * x[0])
             if share is None
@@ -298,140 +232,6 @@ def test_the_lowest_level_comes_from_below_to_rounding(name):
     level = fp.spectrum(equation, fp.Grid(axis), 1, scheme=VOLUMES).values[0]
     scale = float(jnp.max(prepared.up) + jnp.max(jnp.abs(prepared.killing_rate)))
     assert abs(float(prepared.lowest - level)) < 1e-14 * scale
-
-
-def stiffened(name):
-    """A number of the start and of the rates -> one number of the density."""
-    equations = {
-        "line": lambda a: fp.FokkerPlanck(fp.Harmonic(a), 0.8),
-        "force": lambda a: fp.FokkerPlanck(None, 0.8, lambda x: -a * x + 0.3),
-        "absorbing": lambda a: fp.FokkerPlanck(fp.Harmonic(a), 0.8),
-        "periodic": lambda a: fp.FokkerPlanck(lambda x: a * jnp.cos(x[0])),
-        "well": lambda a: fp.Schrodinger(lambda x: a * x[0] ** 2 - 3),
-    }
-    axes = {
-        "absorbing": fp.Absorbing(-2.0, 2.0, 24),
-        "periodic": fp.Periodic(0.0, 2 * np.pi, 24),
-    }
-    grid = fp.Grid(axes.get(name, fp.Line(-4.0, 4.0, 24)))
-
-    def number(a, t):
-        operator = build(equations[name](a), grid)
-        prepared = Rational().prepare(
-            operator, Picture.WAVE if name == "well" else Picture.DENSITY
-        )
-        start = spot(grid, width=0.7 + a / 10)
-        after = (
-            Rational()
-            .apply(prepared, start, jnp.stack([t, 3 * t]), jnp.asarray(1e-10), 0.0)
-            .field
-        )
-        return jnp.sum(after * jnp.cos(grid.nodes[0]))
-
-    return number
-
-
-@pytest.mark.parametrize("name", ["line", "force", "absorbing", "periodic", "well"])
-def test_both_derivatives_are_those_of_finite_differences(name):
-    number = stiffened(name)
-    at, turn, step = (jnp.asarray(1.1), jnp.asarray(0.4)), (1.0, 0.7), 1e-4
-    reverse = jax.jit(jax.grad(number, (0, 1)))(*at)
-    forward = jax.jit(lambda at: jax.jvp(number, at, tuple(map(jnp.asarray, turn)))[1])(
-        at
-    )
-    along = jax.jit(lambda h: number(at[0] + h * turn[0], at[1] + h * turn[1]))
-    difference = (
-        8 * (along(step) - along(-step)) - (along(2 * step) - along(-2 * step))
-    ) / (12 * step)
-    assert float(reverse[0] * turn[0] + reverse[1] * turn[1]) == pytest.approx(
-        float(difference), rel=1e-8
-    )
-    assert float(forward) == pytest.approx(float(difference), rel=1e-8)
-
-
-def test_starts_and_rates_go_through_vmap():
-    grid = fp.Grid(SYSTEMS["line"][1])
-    starts = jnp.stack([spot(grid, share) for share in (0.3, 0.6)])
-    one = lambda depth, start: (
-        advance(
-            Rational(),
-            build(fp.FokkerPlanck(fp.DoubleWell(depth)), grid),
-            Picture.DENSITY,
-            start,
-            jnp.ones(1),
-            jnp.asarray(1e-8),
-        ).field
-    )
-    both = jax.vmap(one)(jnp.asarray([2.0, 3.0]), starts)
-    apart = jnp.stack(
-        [one(depth, start) for depth, start in zip((2.0, 3.0), starts, strict=True)]
-    )
-    assert np.max(np.abs(both - apart)) < 1e-13
-
-
-@pytest.mark.parametrize("name", ["line", "absorbing", "periodic"])
-def test_single_precision_reaches_its_own_floor(name):
-    equation, axis = SYSTEMS[name]
-    grid, times = fp.Grid(axis), jnp.asarray([1e-2, 1.0, 50.0, 1e6])
-    truth = run(SYSTEMS[name], times, Rational()).field
-    operator = build(equation, grid, jnp.float32)
-    numbers = (spot(grid), times, jnp.asarray(1e-5))
-    taken = advance(
-        Rational(),
-        operator,
-        Picture.DENSITY,
-        *(number.astype(jnp.float32) for number in numbers),
-    )
-    assert taken.field.dtype == taken.error.dtype == jnp.float32
-    alive = np.asarray(jnp.sum(truth, axis=1)) > 1e-30
-    off = distance(axis, np.asarray(taken.field, float), np.asarray(truth))[alive]
-    rates = (
-        1e-6 * np.asarray(times)[alive] * float(jnp.max(operator.exit_rates))
-        if name == "absorbing"
-        else 0
-    )
-    assert np.all(off <= np.asarray(taken.error)[alive] + 2e-5 + rates)
-    assert np.all(np.isfinite(taken.field))
-    assert np.max(taken.error) < 2e-5
-
-
-def test_it_runs_without_double_precision():
-    jax.config.update("jax_enable_x64", False)
-    taken = run((BARRIER, fp.Line(-2.5, 2.5, 65)), [1.0], Rational(), tol=1e-5)
-    assert taken.field.dtype == jnp.float32
-    assert float(taken.error[0]) < 1e-5
-
-
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
-@pytest.mark.parametrize("name", ["line", "periodic"])
-def test_it_lowers_for_accelerators(name, platform):
-    equation, axis = SYSTEMS[name]
-    grid = fp.Grid(axis)
-    prepared = Rational().prepare(build(equation, grid, jnp.float32), Picture.DENSITY)
-    solve = jax.jit(
-        lambda prepared, field, times, tol: (
-            Rational().apply(prepared, field, times, tol, 0.0).field
-        )
-    )
-    numbers = [
-        number.astype(jnp.float32)
-        for number in (spot(grid), jnp.ones(2), jnp.asarray(1e-5))
-    ]
-    exported = jax.export.export(solve, platforms=[platform])(prepared, *numbers)
-    assert exported.platforms == (platform,)
-    assert "while" not in exported.mlir_module()  # no sweep of n steps
-
-
-@pytest.mark.parametrize("name", ["line", "periodic"])
-def test_what_accelerators_run_agrees_with_what_a_processor_runs(name, monkeypatch):
-    system = (SYSTEMS[name][0], type(SYSTEMS[name][1])(-3.0, 2 * np.pi - 3, 45))
-    swept = run(system, TIMES, Rational())
-    monkeypatch.setattr(
-        jax.lax, "platform_dependent", lambda *args, cpu, default: default(*args)
-    )
-    jax.clear_caches()
-    folded = run(system, TIMES, Rational())
-    assert np.max(distance(system[1], folded.field, swept.field)) < 1e-12
 
 
 def test_what_cannot_be_done_is_refused():

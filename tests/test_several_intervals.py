@@ -125,8 +125,8 @@ def test_an_interval_that_fails_behind_a_jump_is_entered_once(
 
 @pytest.mark.parametrize("single", [False, True])
 def test_an_output_time_at_a_jump(single: bool, tmp_path: Path) -> None:
-    """The centre jumps from 0 to 1 at t = 0.3: m = m_0 e^{-t} before, 1 + (m_0 e^{-0.3}
-    - 1) e^{-(t - 0.3)} after.
+    """The centre jumps from 0 to 1 at t = 0.3: m = m_0 e^{-t} before,
+    1 + (m_0 e^{-0.3} - 1) e^{-(t - 0.3)} after.
     """
     times = np.sort(np.append(TIMES, 0.3))
     one_by_one = {"checkpoint": tmp_path / "run"} if single else {}
@@ -139,10 +139,8 @@ def test_an_output_time_at_a_jump(single: bool, tmp_path: Path) -> None:
         check=False,
         **one_by_one,
     )
-    before, after = (
-        0.5 * np.exp(-times),
-        1 + (0.5 * np.exp(-0.3) - 1) * np.exp(-(times - 0.3)),
-    )
+    before = 0.5 * np.exp(-times)
+    after = 1 + (0.5 * np.exp(-0.3) - 1) * np.exp(-(times - 0.3))
     means = np.where(times <= 0.3, before, after)
     truth = jnp.stack([exact_density(m, t) for m, t in zip(means, times, strict=True)])
     distances = np.asarray(GRID.integrate(jnp.abs(solution.values - truth)))

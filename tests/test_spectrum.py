@@ -165,10 +165,8 @@ def test_products_of_axes_agree_with_the_whole_matrix_and_miss_nothing():
     """Levels odd in x or y are unknown to a start that is even: the random part and the
     searchers find them.
     """
-    equation, grid = (
-        fp.FokkerPlanck(coupled),
-        fp.Grid(fp.Line(-2.2, 2.2, 40), fp.Line(-3.6, 3.6, 30)),
-    )
+    equation = fp.FokkerPlanck(coupled)
+    grid = fp.Grid(fp.Line(-2.2, 2.2, 40), fp.Line(-3.6, 3.6, 30))
     found = fp.spectrum(equation, grid, 12, scheme=fp.Spectral())
     assert "products" in found.stats["method"]
     operator = fp.Spectral().build(equation, grid, 0.0, jnp.float64, True)
@@ -213,10 +211,8 @@ def test_singular_values_keep_the_digits_of_a_small_gap(diffusion, slack):
     """The gap through A in the whole matrix against the positive kernel of the partner,
     which takes no difference.
     """
-    equation, grid = (
-        fp.FokkerPlanck(quartic, diffusion),
-        fp.Grid(fp.Line(-2.0, 2.0, 128)),
-    )
+    equation = fp.FokkerPlanck(quartic, diffusion)
+    grid = fp.Grid(fp.Line(-2.0, 2.0, 128))
     operator = fp.Spectral().build(equation, grid, 0.0, jnp.float64, True)
     factored = fp.Spectral().build(equation, grid, 0.0, jnp.float64, False)
     found = levels(operator, factored, tensor_free(operator, 5))

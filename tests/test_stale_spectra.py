@@ -83,7 +83,7 @@ def test_a_potential_that_changed_has_new_levels(way):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_potential_that_changed_has_new_rates(way):
-    """Each answer after the change is that of a function that was never anything else."""
+    """Each answer after the change is that of a function that never changed."""
     potential, change = WAYS[way]()
     equation = fp.FokkerPlanck(potential)
     left, right = (lambda x: x[0] < -1), (lambda x: x[0] > 1)
@@ -207,11 +207,7 @@ def test_second_rates_and_scores_compile_their_samples_alone():
 def test_decisions_are_data():
     modes = fp.spectrum(fp.FokkerPlanck(ridge(1.0), 0.5), PLANE, 3)
     decisions = dict(modes.decisions)
-    assert (
-        decisions["scheme"].choice == "Spectral"
-        and decisions["method"].choice == "tensor"
-    )
-    assert (
-        modes.stats["scheme"] == str(decisions["scheme"])
-        and "products" in modes.stats["method"]
-    )
+    assert decisions["scheme"].choice == "Spectral"
+    assert decisions["method"].choice == "tensor"
+    assert modes.stats["scheme"] == str(decisions["scheme"])
+    assert "products" in modes.stats["method"]

@@ -39,7 +39,8 @@ def push(x, f):
     return f * jnp.cos(x)
 
 
-VOLUMES, SPECTRAL = fp.ScharfetterGummel(), fp.Spectral()
+VOLUMES = fp.ScharfetterGummel()
+SPECTRAL = fp.Spectral()
 MOVING = lambda a: fp.FokkerPlanck(Partial(swing, a=a), 0.8)
 
 
@@ -191,7 +192,8 @@ class Tally(eqx.Module):
 
 @pytest.mark.parametrize("function", ["evolve", "spectrum"])
 def test_a_sweep_over_a_parameter_compiles_once(function):
-    start, calls = WALLS.density(fp.Gaussian(0.4, 0.3)), []
+    start = WALLS.density(fp.Gaussian(0.4, 0.3))
+    calls = []
 
     @eqx.filter_jit
     def answer(potential, start):

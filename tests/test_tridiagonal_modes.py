@@ -28,7 +28,8 @@ def quartic(x):
 @pytest.mark.parametrize("axis", AXES)
 @pytest.mark.parametrize("kind", [fp.FokkerPlanck, fp.Schrodinger])
 def test_the_modes_are_those_of_the_whole_matrix(axis, kind):
-    grid, scheme = fp.Grid(AXES[axis]), fp.ScharfetterGummel()
+    grid = fp.Grid(AXES[axis])
+    scheme = fp.ScharfetterGummel()
     equation = kind(quartic)
     host = fp.spectrum(equation, grid, 4, scheme=scheme)
     traced = jax.jit(

@@ -15,44 +15,7 @@ import pytest
 import fpsolve as fp
 from fpsolve.plan.run import run as run_plan
 from fpsolve.solve.second_look import look
-
-MEASURES = {"mean": lambda x: x[0], "square": lambda x: x[0] ** 2}
-
-
-def harmonic(x):
-    return x[0] ** 2 / 2
-
-
-def exact(nodes, t, mean, variance):
-    """The density of U = x^2/2, D = 1 from a normal density."""
-    mean = mean * np.exp(-t)
-    variance = 1 + (variance - 1) * np.exp(-2 * t)
-    return np.exp(-((nodes - mean) ** 2) / (2 * variance)) / np.sqrt(
-        2 * np.pi * variance
-    )
-
-
-def run(grid, mean, variance, times, **options):
-    start = fp.Gaussian(mean, variance)
-    return fp.evolve(
-        fp.FokkerPlanck(harmonic),
-        start,
-        times,
-        grid=grid,
-        observables=MEASURES,
-        **options,
-    )
-
-
-def true_error(solution, mean, variance):
-    """The relative L1 error, with the mass of the exact density beyond the box."""
-    axis = solution.grid.axes[0]
-    found = []
-    for t, values in zip(solution.times, solution.values, strict=True):
-        density = exact(axis.nodes, float(t), mean, variance)
-        inside = np.sum(axis.weights * np.abs(np.asarray(values) - density))
-        found.append(inside + max(0.0, 1 - np.sum(axis.weights * density)))
-    return np.asarray(found)
+from harmonic_runs import exact, harmonic, run, true_error
 
 
 @pytest.mark.parametrize(
@@ -124,90 +87,6 @@ def test_under_jit_a_start_that_the_nodes_miss_is_part_of_the_error():
             assert true <= 3 * float(reported) + 1e-9
 
 
-# Starts.
-
-
-@pytest.mark.parametrize(
-    "axis",
-    [fp.Line(-6.0, 6.0, 64), fp.Reflecting(-6.0, 6.0, 75)],
-    ids=["line", "walls"],
-)
-@pytest.mark.parametrize(
-    ("mean", "variance"), [(0.3, 1e-8), (0.3, 1e-4), (-1.234, 0.01)]
-)
-def test_a_narrow_start_keeps_mass_and_mean(axis, mean, variance):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        solution = run(fp.Grid(axis), mean, variance, [0.05])
-    assert abs(float(solution.mass[0]) - 1) < 1e-10
-    assert abs(
-        float(solution.observables["mean"][0]) - mean * np.exp(-0.05)
-    ) < 1e-3 * abs(mean)
-
-
-@pytest.mark.parametrize(
-    "covariance",
-    [[0.02, 0.001], [[0.02, 0.004], [0.004, 0.001]]],
-    ids=["axes", "correlated"],
-)
-def test_a_narrow_start_in_the_plane_keeps_its_mean(covariance):
-    grid = fp.Grid(fp.Line(-2.0, 2.0, 20), fp.Line(-2.0, 2.0, 24))
-    density = grid.density(fp.Gaussian([0.31, -0.47], covariance))
-    x, y = grid.points[..., 0], grid.points[..., 1]
-    np.testing.assert_allclose(
-        [grid.integrate(density * x), grid.integrate(density * y)],
-        [0.31, -0.47],
-        rtol=1e-9,
-    )
-    assert float(jnp.min(density)) >= 0
-
-
-def test_cell_averages_are_those_of_the_density():
-    """On cells that resolve it, the averages are the integrals over the cells, and are
-    not moved.
-    """
-    grid = fp.Grid(fp.Line(-6.0, 6.0, 40))
-    solution = run(grid, 0.4, 0.8, [0.0], scheme=fp.ScharfetterGummel())
-    from scipy.special import ndtr
-
-    masses = np.diff(ndtr((grid.axes[0].edges - 0.4) / np.sqrt(0.8)))
-    np.testing.assert_allclose(solution.values[0] * 0.3, masses, atol=2e-8)
-
-
-@pytest.mark.parametrize("size", [1.0, 1e-3, 1e-8])
-def test_cell_averages_of_a_correlated_density_are_integrals(size):
-    """Wide and narrow beside a cell; the density of the cells around the mean by
-    scipy's distribution function.
-    """
-    from scipy.stats import multivariate_normal
-
-    from fpsolve.grid.gaussian_on_grid import cell_averages
-
-    covariance = size * np.asarray([[0.04, 0.019], [0.019, 0.01]])
-    axes = (fp.Reflecting(-2.0, 2.0, 20), fp.Reflecting(-2.0, 2.0, 20))
-    density = np.asarray(cell_averages(axes, fp.Gaussian([0.0, 0.0], covariance)))
-    normal = multivariate_normal([0, 0], covariance)
-    edges = axes[0].edges[9:12]
-    below = np.asarray([[normal.cdf([a, b]) for b in edges] for a in edges])
-    masses = np.diff(np.diff(below, axis=0), axis=1)
-    np.testing.assert_allclose(density[9:11, 9:11] * 0.04, masses, atol=1e-6)
-
-
-def test_a_matrix_of_one_entry_is_a_variance():
-    axis = fp.Reflecting(-6.0, 6.0, 75)
-    matrix, number = (
-        np.asarray(fp.Grid(axis).density(fp.Gaussian(0.3, c)))
-        for c in ([[1e-12]], 1e-12)
-    )
-    np.testing.assert_array_equal(matrix, number)
-
-
-@pytest.mark.parametrize(("mean", "variance"), [(9.0, 0.01), (-6.5, 0.02), (7.0, 1e-8)])
-def test_a_start_outside_of_the_box_is_refused(mean, variance):
-    with pytest.raises(ValueError, match="initial"):
-        run(fp.Grid(fp.Line(-6.0, 6.0, 64)), mean, variance, [0.05])
-
-
 def test_a_start_on_a_ring_is_wrapped():
     grid = fp.Grid(fp.Periodic(0.0, 2 * np.pi, 65))
     solution = fp.evolve(fp.FokkerPlanck(), fp.Gaussian(0.1, 0.3), [0.5], grid=grid)
@@ -265,93 +144,13 @@ def test_a_contraction_that_a_full_run_does_not_confirm_is_given_up():
     assert solution.result == "successful" and float(jnp.max(solution.error)) < 1e-4
 
 
-# Both sides: they agree on every grid, and a second look says how far both are from the
-# truth.
-
-
-def both_sides(half, n, scheme=None, **options):
-    return fp.correspondence(
-        fp.FokkerPlanck(harmonic),
-        fp.Gaussian(0.7, 0.3),
-        [0.1, 1.0],
-        grid=fp.Grid(fp.Line(-half, half, n)),
-        scheme=scheme,
-        **options,
-    )
-
-
-@pytest.mark.filterwarnings("ignore::fpsolve.AccuracyWarning")
-@pytest.mark.parametrize(
-    ("half", "n", "scheme"),
-    [(6.0, 16, None), (2.0, 16, None), (6.0, 16, fp.Spectral())],
-)
-def test_the_errors_of_both_sides_bound_the_true_ones(half, n, scheme):
-    both = both_sides(half, n, scheme)
-    axis = both.grid.axes[0]
-    for t, density, reported in zip(both.times, both.density, both.error, strict=True):
-        right = exact(axis.nodes, float(t), 0.7, 0.3)
-        true = np.sum(axis.weights * np.abs(np.asarray(density) - right)) + max(
-            0.0, 1 - np.sum(axis.weights * right)
-        )
-        assert true <= 3 * float(reported) + 1e-12
-    true = np.abs(np.asarray(both.spectra[1]) - np.arange(6.0))
-    assert np.all(true <= 3 * np.asarray(both.level_errors) + 1e-12)
-    np.testing.assert_allclose(
-        sum(np.asarray(part) for part in both.errors.values()), both.error, rtol=1e-9
-    )
-
-
-def test_both_sides_agree_to_rounding_on_a_grid_that_is_too_coarse():
-    with pytest.warns(fp.AccuracyWarning, match="more nodes"):
-        both = both_sides(6.0, 16)
-    assert both.holds and float(jnp.max(both.difference)) < 1e-14
-    assert (
-        both.result == "grid_too_coarse"
-        and both.record().header["result"] == "grid_too_coarse"
-    )
-    assert float(both.error[0]) > 1e-2 and float(both.level_errors[1]) > 0.03
-
-
-def test_both_sides_on_a_good_grid_are_not_warned_of():
-    both = both_sides(8.0, 64, fp.Spectral())
-    assert both.result == "successful" and float(jnp.max(both.error)) < 1e-7
-    assert float(jnp.max(both.level_errors[:4])) < 1e-5
-    same = fp.evolve(
-        fp.FokkerPlanck(harmonic),
-        fp.Gaussian(0.7, 0.3),
-        [0.1, 1.0],
-        grid=both.grid,
-        scheme=fp.ScharfetterGummel(),
-    )
-    volumes = both_sides(8.0, 64, check=False)
-    np.testing.assert_allclose(volumes.density, same.values, atol=1e-8)
-    assert volumes.stats["check"].startswith("run") and volumes.result == "successful"
-    # One run bounds the error of finite volumes roughly, and by more than a second look
-    # does.
-    assert np.all(np.asarray(volumes.error) > np.asarray(same.error))
-
-
-@pytest.mark.filterwarnings("ignore::fpsolve.AccuracyWarning")
-def test_both_sides_in_motion():
-    """U = (x - sin t)^2 / 2: the mean follows m' = sin t - m."""
-    moving = fp.FokkerPlanck(lambda x, t: (x[0] - jnp.sin(t)) ** 2 / 2)
-    grid = fp.Grid(fp.Line(-6.0, 6.0, 16))
-    both = fp.correspondence(moving, fp.Gaussian(0.0, 0.5), [1.0], grid=grid)
-    mean = (np.sin(1.0) - np.cos(1.0) + np.exp(-1.0)) / 2
-    variance = 1 - 0.5 * np.exp(-2.0)
-    right = np.exp(-((grid.axes[0].nodes - mean) ** 2) / (2 * variance)) / np.sqrt(
-        2 * np.pi * variance
-    )
-    true = float(np.sum(np.abs(np.asarray(both.density[0]) - right)) * 0.75)
-    assert true <= 3 * float(both.error[0]) and float(both.error[0]) < 30 * true
-
-
 def test_a_density_that_grows_in_its_basis_gives_way_to_its_wave() -> None:
     """The wave is not resolved to the tolerance, but the density would err by 0.4."""
     equation = fp.FokkerPlanck(
         lambda x: (x[0] ** 2 - 1) ** 2 + x[1] ** 2 * (1 + x[0] ** 2)
     )
-    start, times = fp.Gaussian([-1.0, 0.0], 0.1), [0.1, 1.0]
+    start = fp.Gaussian([-1.0, 0.0], 0.1)
+    times = [0.1, 1.0]
     grid = fp.Grid(fp.Line(-2.71, 2.655, 24), fp.Line(-3.31, 3.255, 20))
     with pytest.warns(fp.AccuracyWarning):
         solution = fp.evolve(
@@ -417,7 +216,8 @@ def test_a_grid_that_is_made_finer_has_a_folder_of_its_own(tmp_path, monkeypatch
     monkeypatch.setattr(
         module, "CONSTANTS", dataclasses.replace(module.CONSTANTS, fit_fraction=8.0)
     )
-    equation, start = fp.FokkerPlanck(lambda x: x[0] ** 2 / 2), fp.Gaussian(0.5, 0.3)
+    equation = fp.FokkerPlanck(lambda x: x[0] ** 2 / 2)
+    start = fp.Gaussian(0.5, 0.3)
     first, again = (
         fp.evolve(equation, start, [0.5], tol=1e-6, checkpoint=tmp_path)
         for _ in range(2)

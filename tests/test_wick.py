@@ -96,10 +96,8 @@ def test_a_level_of_zero_loses_the_tail_of_the_kernel(eta_max: float) -> None:
     error = of_ground(found, math.exp(-0.5))
     # 3.2e-3 and 8.0e-4 by the theorem.
     assert abs(error / (2 / math.pi * math.atan(1 / eta_max)) - 1) < 1e-2
-    assert (
-        error <= float(found.bound[0])
-        and error <= 1.1 * float(found.error[0]) < 3 * error
-    )
+    assert error <= float(found.bound[0])
+    assert error <= 1.1 * float(found.error[0]) < 3 * error
 
 
 def test_levels_above_zero_have_order_two() -> None:
@@ -122,13 +120,10 @@ def test_a_negative_level_is_refused_and_would_come_back_with_the_wrong_sign() -
     with pytest.raises(fp.NumericalFailure, match=r"negative_level.*shift"):
         fp.wick.lorentzian(lowered, GROUND, [1.0], grid=GRID)
     wrong = fp.wick.lorentzian(lowered, GROUND, [1.0], grid=GRID, throw=False)
-    assert (
-        wrong.result == "negative_level" and abs(float(wrong.lowest_level) + 0.3) < 1e-8
-    )
-    assert (
-        of_ground(wrong, math.exp(-0.3)) < 1e-2
-        and of_ground(wrong, math.exp(0.3)) > 0.4
-    )
+    assert wrong.result == "negative_level"
+    assert abs(float(wrong.lowest_level) + 0.3) < 1e-8
+    assert of_ground(wrong, math.exp(-0.3)) < 1e-2
+    assert of_ground(wrong, math.exp(0.3)) > 0.4
     assert float(wrong.error[0]) > 0.4
     # The cure of the message: a shift at the lowest level.
     right = fp.wick.lorentzian(lowered, GROUND, [1.0], grid=GRID, shift=-0.3)
@@ -140,8 +135,8 @@ def test_a_negative_level_is_refused_and_would_come_back_with_the_wrong_sign() -
 
 @pytest.mark.parametrize(("xi", "order"), [(1.0, 2), (0.0, 1)])
 def test_the_cusp_has_order_two_away_from_it(xi: float, order: int) -> None:
-    # Half-way between two nodes the error of the modes is largest: xi + E tau is (n +
-    # 1/2) spacings, or 1/2.
+    # Half-way between two nodes the error of the modes is largest: xi + E tau is
+    # (n + 1/2) spacings, or 1/2.
     sizes = [(2 * n + 1) * math.pi for n in (4, 8, 16, 32)]
     shifts = [0.0 if order == 2 else 0.5 - math.pi / (2 * p) for p in sizes]
     options = {"grid": GRID, "start": "cusp", "xi": xi}
@@ -231,7 +226,8 @@ def test_a_bridge_is_compiled_and_differentiated() -> None:
         )
         return GRID.integrate(found.values[0] * GROUND)
 
-    slope, step = jax.jit(jax.grad(value))(1.0), 1e-4
+    slope = jax.jit(jax.grad(value))(1.0)
+    step = 1e-4
     assert abs(slope - (value(1 + step) - value(1 - step)) / (2 * step)) < 1e-6 * abs(
         slope
     )
@@ -241,13 +237,10 @@ def test_a_record_of_a_bridge_is_saved_and_drawn(tmp_path: Any) -> None:
     found = fp.wick.warped_phase(OSCILLATOR, PACKET, [0.3], grid=GRID, check=False)
     found.save(tmp_path / "bridge.npz")
     loaded = fp.load(tmp_path / "bridge.npz")
-    assert (
-        np.array_equal(loaded["reference"], found.reference)
-        and loaded.header["result"] == "successful"
-    )
-    assert loaded.plot() is not None and found.to_xarray()["difference"].dims == (
-        "time",
-    )
+    assert np.array_equal(loaded["reference"], found.reference)
+    assert loaded.header["result"] == "successful"
+    assert loaded.plot() is not None
+    assert found.to_xarray()["difference"].dims == ("time",)
 
 
 def test_what_is_no_bridge_is_refused() -> None:

@@ -28,13 +28,9 @@ class Normal:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         d = len(self.mean)
-        gap = (
-            np.reshape(
-                x,
-                (*np.shape(x)[: np.ndim(x) - (np.shape(x)[-1:] == (d,) and d > 1)], d),
-            )
-            - self.mean
-        )
+        has_axis = np.shape(x)[-1:] == (d,) and d > 1
+        shape = np.shape(x)[:-1] if has_axis else np.shape(x)
+        gap = np.reshape(x, (*shape, d)) - self.mean
         inverse = np.linalg.inv(self.covariance)
         square = np.einsum("...i,ij,...j->...", gap, inverse, gap)
         return np.exp(-square / 2) / np.sqrt(
@@ -144,7 +140,7 @@ def heat(
 
 
 def sums(rates: Any, count: int) -> np.ndarray:
-    """The `count` smallest values of sum_i n_i rates_i; of complex rates, by real part."""
+    """The `count` smallest values of sum_i n_i rates_i; complex rates, by real part."""
     reach = [
         range(1 + int(count * min(np.real(rates)) // np.real(r) + 1)) for r in rates
     ]
@@ -211,8 +207,8 @@ def gap_by_kernel(elements: Elements, log_w: Function, diffusion: float) -> floa
 
 
 def passage(elements: Elements, log_w: Function, diffusion: Function) -> Function:
-    """The mean time to the right end from x, reflecting at the left end: int_x^b M / (w
-    D).
+    """The mean time to the right end from x, reflecting at the left end:
+    int_x^b M / (w D).
     """
     x = elements.x
     w = np.exp(log_w(x))

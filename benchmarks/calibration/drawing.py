@@ -82,7 +82,8 @@ def confining(rng: Random) -> Shape:
         rng, "harmonic", "quartic", "double", "ripple", "sextic", "soft", "asymmetric"
     )
     if family == "harmonic":
-        k, c = spread(rng, 0.2, 8.0), rng.uniform(-1, 1)
+        k = spread(rng, 0.2, 8.0)
+        c = rng.uniform(-1, 1)
         return Shape(np.array([k / 2, -k * c, 0.0]))
     if family == "quartic":
         return Shape(
@@ -97,7 +98,8 @@ def confining(rng: Random) -> Shape:
             )
         )
     if family == "double":
-        h, a = spread(rng, 0.3, 4.0), rng.uniform(0.7, 1.6)
+        h = spread(rng, 0.3, 4.0)
+        a = rng.uniform(0.7, 1.6)
         return Shape(
             np.array([h / a**4, 0.0, -2 * h / a**2, rng.uniform(-0.4, 0.4) * h, h])
         )
@@ -136,12 +138,9 @@ def diffusion(rng: Random, shape: Shape, barrier: float = 12.0) -> float:
     u = shape.u(x)
     inner = x[(u - u.min()) < 30 * d]
     between = u[(x >= inner[0]) & (x <= inner[-1])]
-    climb = (
-        np.minimum(
-            np.maximum.accumulate(between), np.maximum.accumulate(between[::-1])[::-1]
-        )
-        - between
-    )
+    from_left = np.maximum.accumulate(between)
+    from_right = np.maximum.accumulate(between[::-1])[::-1]
+    climb = np.minimum(from_left, from_right) - between
     return float(max(d, climb[(between - u.min()) < 12 * d].max() / barrier))
 
 

@@ -1,13 +1,14 @@
 """Spectral elements on one axis, in numpy: the references of `effectivity.py` in one
 dimension. No code of fpsolve.
 
-    d_t p = d_x (k g' - b g),   p = w g,   g continuous          a density
-    -H psi = D psi'' - V psi                                     a wave: w = 1, k = D, with the rate V
+    d_t p = d_x (k g' - b g),   p = w g,   g continuous     a density
+    -H psi = D psi'' - V psi                                a wave: w = 1, k = D,
+                                                            with the rate V
 
 A jump of U/D at a constant D is a jump of w = exp(-U/D), with k = D w and b = f w; a
 jump of an Itô diffusion is one of w = 1/D, with k = 1, b = drift / D; smooth problems
-may take w = 1. Elements end at the jumps. With the Gauss-Lobatto weights q the masses m
-= q p of the nodes obey
+may take w = 1. Elements end at the jumps. With the Gauss-Lobatto weights q the masses
+m = q p of the nodes obey
 
     d_t m = -K diag(1 / (w q)) m,     K_ij = sum_s q_s (k l_i' l_j' - b l_i' l_j),
 
@@ -262,14 +263,8 @@ class Density:
     def mean(self, f: Function) -> float:
         """The expectation of f."""
         e = self.process.elements
-        return float(
-            np.sum(
-                self.process.w(e.x)
-                * e.q
-                * (self.masses / self.process.mass)[e.index]
-                * f(e.x)
-            )
-        )
+        values = (self.masses / self.process.mass)[e.index]
+        return float(np.sum(self.process.w(e.x) * e.q * values * f(e.x)))
 
 
 @dataclasses.dataclass

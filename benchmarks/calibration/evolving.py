@@ -83,12 +83,11 @@ def _errors(
         right = _averages(grid, one, scale, rule)
         total = max(float(np.sum(weights * np.abs(right))), 1.0 if keeps else 0.0)
         true.append(np.sum(weights * np.abs(value * volume - right)) / total)
-        rounding.append(
-            np.sum(weights * np.abs(_averages(grid, other, scale, rule) - right))
-            / total
-            if one is not other
-            else 0.0
-        )
+        if one is other:
+            rounding.append(0.0)
+            continue
+        apart = np.abs(_averages(grid, other, scale, rule) - right)
+        rounding.append(np.sum(weights * apart) / total)
     return np.array(true), np.array(rounding)
 
 
@@ -100,11 +99,9 @@ def _averages(grid: Any, density: Any, scale: float, rule: int) -> np.ndarray:
             (np.asarray(a.nodes) + np.asarray(a.weights) * s[i] / 2) / scale
             for a, i in zip(grid.axes, index, strict=True)
         ]
-        points = (
-            nodes[0]
-            if grid.ndim == 1
-            else np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)
-        )
+        points = nodes[0]
+        if grid.ndim > 1:
+            points = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)
         total = total + density(points) * np.prod(w[list(index)]) / 2**grid.ndim
     return total
 

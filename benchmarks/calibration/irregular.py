@@ -21,7 +21,8 @@ def jumps(seed: int) -> Problem:
 
     rng = draw.random("jumps", seed)
     where = draw.pick(rng, "Periodic", "Reflecting", "Line")
-    d, n = draw.spread(rng, 0.2, 2.0), int(draw.pick(rng, 64, 96))
+    d = draw.spread(rng, 0.2, 2.0)
+    n = int(draw.pick(rng, 64, 96))
     window = (-4.0, 4.0) if where == "Line" else (0.0, 1.0)
     places = np.sort(
         rng.uniform(window[0] * 0.4 + 0.1, window[1] * 0.4 + 0.5 * (where != "Line"), 2)
@@ -36,7 +37,8 @@ def jumps(seed: int) -> Problem:
     rows = np.array([[places[0], size], [places[1], -size]])
     slope = rng.uniform(1.0, 6.0) * d / (window[1] - window[0])
     kinked = np.array([[places[0], slope], [places[1], -slope]])
-    # |x - a| - |x - b| changes by 2 slope (b - a) over the ring: a step at the seam undoes it
+    # |x - a| - |x - b| changes by 2 slope (b - a) over the ring: a step at the seam
+    # undoes it
     if where == "Periodic":
         kinked = np.array([[places[0], slope]])
     shape = Shape(base, steps=rows) if trait == "steps" else Shape(base, kinks=kinked)
@@ -84,19 +86,18 @@ def jumps(seed: int) -> Problem:
 
 
 def diffusions(seed: int) -> Problem:
-    """D(x), smooth or with a jump, in the flux form or in that of Itô, between walls."""
+    """D(x), smooth or with a jump, in the flux form or that of Itô, between walls."""
     import jax.numpy as jnp
 
     import fpsolve as fp
 
     rng = draw.random("diffusions", seed)
     form, trait = draw.pick(rng, "flux", "Itô"), draw.pick(rng, "smooth", "jump")
-    length, n = rng.uniform(0.8, 3.0), int(draw.pick(rng, 64, 96))
-    low, high, place = (
-        draw.spread(rng, 0.2, 1.0),
-        draw.spread(rng, 0.3, 3.0),
-        rng.uniform(0.3, 0.7) * length,
-    )
+    length = rng.uniform(0.8, 3.0)
+    n = int(draw.pick(rng, 64, 96))
+    low = draw.spread(rng, 0.2, 1.0)
+    high = draw.spread(rng, 0.3, 3.0)
+    place = rng.uniform(0.3, 0.7) * length
     shape = Shape(np.array([rng.uniform(-1, 3), rng.uniform(-2, 2), 0.0]))
     numbers = np.array([low, high, place, 0.15 * length])
 
@@ -161,7 +162,8 @@ def features(seed: int) -> Problem:
     rng = draw.random("features", seed)
     trait = draw.pick(rng, "trap", "barrier", "second peak")
     k = draw.spread(rng, 0.5, 2.0)
-    place, width = rng.uniform(-1.5, 1.5), draw.spread(rng, 3e-4, 3e-2)
+    place = rng.uniform(-1.5, 1.5)
+    width = draw.spread(rng, 3e-4, 3e-2)
     bump = {
         "trap": -rng.uniform(3, 9),
         "barrier": rng.uniform(3, 9),
@@ -170,7 +172,8 @@ def features(seed: int) -> Problem:
     bumps = np.array([[bump, place, width]])
     shape = Shape(np.array([k / 2, 0.0, 0.0]), bumps=bumps if bump else None)
     share = draw.spread(rng, 0.003, 0.1) if trait == "second peak" else 0.0
-    wide, narrow = rng.uniform(0.3, 0.6), draw.spread(rng, 0.01, 0.05)
+    wide = rng.uniform(0.3, 0.6)
+    narrow = draw.spread(rng, 0.01, 0.05)
     far = rng.uniform(1.5, 2.5)
     numbers = np.array([share, far, narrow, wide])
 

@@ -1,4 +1,4 @@
-"""Spectra and gaps: of processes and of waves, on one axis, and of waves in the plane."""
+"""Spectra and gaps: of processes and waves on one axis, and of waves in the plane."""
 
 from collections.abc import Callable
 from typing import Any
@@ -53,11 +53,9 @@ def levels_problem(
         if stationary:
             # The lowest level is known to be zero: what the reference has there is its
             # rounding.
-            floor, right, other = (
-                floor + 3 * np.abs(right[0]),
-                np.append(0, right[1:]),
-                np.append(0, other[1:]),
-            )
+            floor = floor + 3 * np.abs(right[0])
+            right = np.append(0, right[1:])
+            other = np.append(0, other[1:])
         return np.abs(values - right), np.abs(right - other) + floor
 
     def claim(found: Any) -> Claim:
@@ -110,7 +108,8 @@ def process_levels(seed: int) -> Problem:
     where = draw.pick(
         rng, "Line", "Line", "fitted", "Reflecting", "Absorbing", "Periodic"
     )
-    shape, unit = draw.confining(rng), Unit.draw(rng)
+    shape = draw.confining(rng)
+    unit = Unit.draw(rng)
     d = draw.diffusion(rng, shape, 20.0)
     window = shape.window(d, 70.0)
     box = shape.window(d, 34.0)
@@ -129,12 +128,8 @@ def process_levels(seed: int) -> Problem:
     def reference(level: int) -> np.ndarray:
         # walls: the wave's condition is not that of the density
         if where in ("Reflecting", "Absorbing"):
-            return (
-                np.real(
-                    np.sort_complex(process(shape, d, window, level, **kind).levels(K))
-                )
-                / unit.time
-            )
+            found = process(shape, d, window, level, **kind).levels(K)
+            return np.real(np.sort_complex(found)) / unit.time
         return rates(shape, d, window, K, level, **kind) / unit.time
 
     return levels_problem(
@@ -163,9 +158,12 @@ def wave_levels(seed: int) -> Problem:
     family = draw.pick(
         rng, "Morse", "Poeschl-Teller", "polynomial", "two wells", "plane"
     )
-    unit, d = Unit.draw(rng), draw.spread(rng, 0.1, 2.0)
+    unit = Unit.draw(rng)
+    d = draw.spread(rng, 0.1, 2.0)
     fitted = rng.random() < 0.4
-    n, k, width = int(draw.pick(rng, *draw.SIZES[1])), 4, rng.uniform(0.5, 2.0)
+    n = int(draw.pick(rng, *draw.SIZES[1]))
+    k = 4
+    width = rng.uniform(0.5, 2.0)
     numbers, exact = np.zeros(2), None
     shapes: list[Shape] = []
     windows: list[tuple[float, float]] = []
@@ -196,11 +194,14 @@ def wave_levels(seed: int) -> Problem:
             return sum(s.u(y[i], jnp) for i, s in enumerate(shapes))
 
         radius = max(abs(np.ravel(windows)))
-        window, n, k = (-radius, radius), int(draw.pick(rng, *draw.SIZES[2])), 6
+        window = (-radius, radius)
+        n = int(draw.pick(rng, *draw.SIZES[2]))
+        k = 6
     else:
         shape = draw.confining(rng)
         if family == "two wells":
-            h, a = draw.spread(rng, 1.0, 12.0) * d, rng.uniform(0.8, 2.0)
+            h = draw.spread(rng, 1.0, 12.0) * d
+            a = rng.uniform(0.8, 2.0)
             shape = Shape(
                 np.array(
                     [
@@ -249,8 +250,10 @@ def gap(seed: int) -> Problem:
     import fpsolve as fp
 
     rng = draw.random("gap", seed)
-    unit, d = Unit.draw(rng), draw.spread(rng, 0.1, 2.0)
-    h, a = draw.spread(rng, 1.0, 30.0) * d, rng.uniform(0.6, 2.0)
+    unit = Unit.draw(rng)
+    d = draw.spread(rng, 0.1, 2.0)
+    h = draw.spread(rng, 1.0, 30.0) * d
+    a = rng.uniform(0.6, 2.0)
     shape = Shape(
         np.array([h / a**4, 0.0, -2 * h / a**2, rng.uniform(-0.3, 0.3) * h, h])
     )

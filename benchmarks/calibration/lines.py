@@ -51,7 +51,8 @@ def line(seed: int) -> Problem:
 
     rng = draw.random("line", seed)
     shape = draw.confining(rng)
-    d, unit = draw.diffusion(rng, shape), Unit.draw(rng)
+    d = draw.diffusion(rng, shape)
+    unit = Unit.draw(rng)
     trait = draw.pick(
         rng, "right", "right", "right", "small box", "narrow start", "start outside"
     )
@@ -79,7 +80,8 @@ def line_fitted(seed: int) -> Problem:
     """The same on a grid that fpsolve fits."""
     rng = draw.random("line_fitted", seed)
     shape = draw.confining(rng)
-    d, unit = draw.diffusion(rng, shape), Unit.draw(rng)
+    d = draw.diffusion(rng, shape)
+    unit = Unit.draw(rng)
     first = draw.start(rng, shape, d)
     return _smooth(
         "line_fitted",
@@ -182,7 +184,8 @@ def ring(seed: int) -> Problem:
     d = draw.spread(rng, 0.05, 2.0)
     shape = Shape(wave=np.array([draw.spread(rng, 0.2, 4.0) * d, q, rng.uniform(0, 6)]))
     force = 0.0 if rng.random() < 0.4 else rng.uniform(-4, 4) * d * q
-    sharp, place = draw.spread(rng, 0.5, 60.0), rng.uniform(0, length)
+    sharp = draw.spread(rng, 0.5, 60.0)
+    place = rng.uniform(0, length)
     ts = [t * length**2 / d for t in draw.times(rng, 0.001, 0.5)]
     n = int(draw.pick(rng, 49, 64, 96))
 

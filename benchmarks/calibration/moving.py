@@ -104,24 +104,15 @@ def trap(seed: int) -> Problem:
         ends = (ends[0] - 1.6, ends[1] + 1.6)
     rest = (-reach - abs(first.mean[0]), reach + abs(first.mean[0]))
     n = 64 if d == 2 else 96
-    grid = (
-        None
-        if fitted
-        else fp.Grid(
-            *(
-                axis("Line", ends if i == 0 else rest, n if i == 0 else 40)
-                for i in range(d)
-            )
-        )
-    )
+    grid = None
+    if not fitted:
+        others = [axis("Line", rest, 40) for _ in range(1, d)]
+        grid = fp.Grid(axis("Line", ends, n), *others)
 
     def energy(x: Any, t: Any) -> Any:
         a = jnp.asarray(np.array([k]))
-        return (
-            a[0]
-            * ((x[0] - drive(trait, numbers, t, jnp)) ** 2 + jnp.sum(x[1:] ** 2))
-            / 2
-        )
+        distance = x[0] - drive(trait, numbers, t, jnp)
+        return a[0] * (distance**2 + jnp.sum(x[1:] ** 2)) / 2
 
     return evolve_problem(
         "trap",
@@ -150,7 +141,8 @@ def switched(seed: int) -> Problem:
     d = draw.spread(rng, 0.2, 1.5)
     shape = draw.confining(rng)
     d = max(d, draw.diffusion(rng, shape))
-    factor, end = rng.uniform(0.3, 2.5), draw.spread(rng, 0.5, 4.0)
+    factor = rng.uniform(0.3, 2.5)
+    end = draw.spread(rng, 0.5, 4.0)
     if periodic:
         shape = Shape(
             wave=np.array(
@@ -161,10 +153,8 @@ def switched(seed: int) -> Problem:
                 ]
             )
         )
-        factor, end = (
-            draw.pick(rng, 0.0, rng.uniform(-1, 2)),
-            draw.spread(rng, 0.02, 0.5),
-        )
+        factor = draw.pick(rng, 0.0, rng.uniform(-1, 2))
+        end = draw.spread(rng, 0.02, 0.5)
     edges = np.sort(rng.uniform(0.05, 0.95, int(rng.integers(1, 4)))) * end
     other = Shape(
         shape.poly * factor,
@@ -240,7 +230,8 @@ def wick(seed: int) -> Problem:
 
     rng = draw.random("wick", seed)
     where = draw.pick(rng, "Line", "Line", "Periodic", "Absorbing")
-    d, unit = draw.spread(rng, 0.2, 1.5), Unit.draw(rng)
+    d = draw.spread(rng, 0.2, 1.5)
+    unit = Unit.draw(rng)
     shape = draw.confining(rng)
     window = (0.0, rng.uniform(1.0, 3.0))
     if where != "Line":
@@ -254,13 +245,12 @@ def wick(seed: int) -> Problem:
                 ]
             )
         )
-        center, width = (
-            rng.uniform(0.3, 0.7) * window[1],
-            draw.spread(rng, 0.02, 0.06) * window[1],
-        )
+        center = rng.uniform(0.3, 0.7) * window[1]
+        width = draw.spread(rng, 0.02, 0.06) * window[1]
         ts = [t * window[1] ** 2 / d for t in draw.times(rng, 0.003, 0.3)]
     else:
-        center, width = rng.uniform(-1.0, 1.0), draw.spread(rng, 0.1, 0.6)
+        center = rng.uniform(-1.0, 1.0)
+        width = draw.spread(rng, 0.1, 0.6)
         ts = draw.times(rng, 0.05, 4.0)
         window = wave_window(shape, d, (center - 8 * width, center + 8 * width))
     numbers = np.array([center, width])

@@ -64,7 +64,8 @@ def irreversible(seed: int) -> Problem:
     rng = draw.random("irreversible", seed)
     if rng.random() < 0.5:
         stiffness, curl = draw.spread(rng, 0.3, 3.0), draw.spread(rng, 0.1, 8.0)
-        d, n = draw.spread(rng, 0.2, 2.0), int(draw.pick(rng, 16, 24, 32))
+        d = draw.spread(rng, 0.2, 2.0)
+        n = int(draw.pick(rng, 16, 24, 32))
         matrix = np.array(
             [
                 [stiffness, curl],
@@ -82,9 +83,11 @@ def irreversible(seed: int) -> Problem:
             grid=fp.Grid(*[axis("Line", (-radius, radius), n)] * 2),
             k=6,
         )
-    d, q = draw.spread(rng, 0.1, 1.0), 2 * np.pi * int(rng.integers(1, 4))
+    d = draw.spread(rng, 0.1, 1.0)
+    q = 2 * np.pi * int(rng.integers(1, 4))
     shape = Shape(wave=np.array([draw.spread(rng, 0.3, 4.0) * d, q, rng.uniform(0, 6)]))
-    force, n = rng.uniform(-4, 4) * d * q, int(draw.pick(rng, 49, 64, 96))
+    force = rng.uniform(-4, 4) * d * q
+    n = int(draw.pick(rng, 49, 64, 96))
     return levels_problem(
         "irreversible",
         seed,

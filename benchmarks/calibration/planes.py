@@ -17,7 +17,7 @@ from .shapes import process
 
 
 def product(parts: Any, turn: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """The product of densities of one coordinate each, in the axes that `turn` rotates."""
+    """The product of densities of one coordinate each, in the axes `turn` rotates."""
 
     def density(x: np.ndarray) -> np.ndarray:
         y = x @ turn  # (turn^T x) along the last axis

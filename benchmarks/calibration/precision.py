@@ -40,8 +40,10 @@ def jitted(seed: int) -> Problem:
     box = shape.window(d, draw.spread(rng, 1.0, 12.0) if trait == "small box" else 32.0)
     if trait != "small box":
         box = shape.window(d, 32.0, draw.around(first, reach=7.0))
-    n, ts = int(draw.pick(rng, 40, 64, 96)), draw.times(rng)
-    grid, initial = fp.Grid(axis("Line", box, n)), gaussian(first, Unit())
+    n = int(draw.pick(rng, 40, 64, 96))
+    ts = draw.times(rng)
+    grid = fp.Grid(axis("Line", box, n))
+    initial = gaussian(first, Unit())
     window = shape.window(d, also=draw.around(first))
 
     schemes: list[Any] = []
@@ -99,11 +101,10 @@ def single(seed: int) -> Problem:
             dataclasses.replace(walls(seed + 7000), kind="single", seed=seed)
         )
     dims = int(draw.pick(rng, 1, 2))
-    stiff, d = (
-        draw.spread(rng, 0.3, 3.0)
-        * np.geomspace(1.0, draw.spread(rng, 1.0, 8.0), dims),
-        draw.spread(rng, 0.2, 2),
+    stiff = draw.spread(rng, 0.3, 3.0) * np.geomspace(
+        1.0, draw.spread(rng, 1.0, 8.0), dims
     )
+    d = draw.spread(rng, 0.2, 2)
     turn = draw.rotation(rng, dims)
     matrix = turn @ np.diag(stiff) @ turn.T
     width = np.sqrt(d / stiff.min())
@@ -111,10 +112,8 @@ def single(seed: int) -> Problem:
         rng.uniform(-1, 1, dims) * width,
         draw.spread(rng, 0.05, 1.0) * width**2 * np.eye(dims),
     )
-    n, ts = (
-        int(draw.pick(rng, *draw.SIZES[dims])),
-        [t / stiff.min() for t in draw.times(rng, 0.02, 4.0)],
-    )
+    n = int(draw.pick(rng, *draw.SIZES[dims]))
+    ts = [t / stiff.min() for t in draw.times(rng, 0.02, 4.0)]
     reach = draw.pick(rng, 7.0, 7.0, 3.0) * width * 1.3
     grid = fp.Grid(*[axis("Line", (-reach, reach), n)] * dims)
     values = np.array(matrix)
@@ -156,7 +155,7 @@ class Returned:
 
 
 def _child(seed: int) -> Any:
-    """Ask the problem of `walls` with this seed in a process without double precision."""
+    """Ask the problem of `walls` with this seed in a process without float64."""
     import fpsolve as fp
 
     here = Path(__file__).resolve().parent.parent

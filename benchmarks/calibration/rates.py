@@ -52,11 +52,9 @@ def field_problem(
     def compare(found: Any) -> tuple[np.ndarray, np.ndarray]:
         grid = found.grid if hasattr(found, "grid") else ask.grid
         nodes = [np.asarray(a.nodes) / scale for a in grid.axes]
-        points = (
-            nodes[0]
-            if len(nodes) == 1
-            else np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)
-        )
+        points = nodes[0]
+        if len(nodes) > 1:
+            points = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)
         where = inside(points)
         right, other = reference(1)(points), reference(0)(points)
         size = np.abs(right[where]).max() if relative else 1.0
@@ -92,8 +90,10 @@ def line(kind: str, seed: int) -> Problem:
     import fpsolve as fp
 
     rng = draw.random(kind, seed)
-    unit, d = Unit.draw(rng), draw.spread(rng, 0.1, 2.0)
-    h, a = draw.spread(rng, 0.5, 12.0) * d, rng.uniform(0.6, 2.0)
+    unit = Unit.draw(rng)
+    d = draw.spread(rng, 0.1, 2.0)
+    h = draw.spread(rng, 0.5, 12.0) * d
+    a = rng.uniform(0.6, 2.0)
     shape = Shape(
         np.array([h / a**4, 0.0, -2 * h / a**2, rng.uniform(-0.3, 0.3) * h, h])
     )
@@ -104,7 +104,8 @@ def line(kind: str, seed: int) -> Problem:
     n = int(draw.pick(rng, 48, 64, 96, 200))
     low, high = -a * rng.uniform(0.5, 1.0), a * rng.uniform(0.5, 1.0)
     left, right = low * unit.length, high * unit.length
-    eq, grid = equation(shape, d, unit), fp.Grid(axis(where, box, n, unit))
+    eq = equation(shape, d, unit)
+    grid = fp.Grid(axis(where, box, n, unit))
 
     def reference(level: int) -> Any:
         start = box[0] if kind == "passage" else low
@@ -149,8 +150,10 @@ def radial(seed: int) -> Problem:
 
     rng = draw.random("radial", seed)
     dims = int(draw.pick(rng, 2, 2, 3))
-    d, k = draw.spread(rng, 0.2, 2.0), draw.pick(rng, 0.0, draw.spread(rng, 0.3, 3.0))
-    outer, what = rng.uniform(1.0, 2.0), draw.pick(rng, "passage", "committor")
+    d = draw.spread(rng, 0.2, 2.0)
+    k = draw.pick(rng, 0.0, draw.spread(rng, 0.3, 3.0))
+    outer = rng.uniform(1.0, 2.0)
+    what = draw.pick(rng, "passage", "committor")
     inner = outer * rng.uniform(0.3, 0.6)
     n = int(draw.pick(rng, *draw.SIZES[dims]))
     half = outer * 1.15

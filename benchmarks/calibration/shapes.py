@@ -124,8 +124,8 @@ def mesh(
     """Ends of elements over each of which |U'|/D + sqrt(|U''|/D) + q + 12 / length
     integrates to at most `budget`.
 
-    `spike` is a place and the least width of the density there: 2 / (width + |x -
-    place|) is added.
+    `spike` is a place and the least width of the density there:
+    2 / (width + |x - place|) is added.
     """
     lower, upper = window
     x = np.linspace(lower, upper, SCAN)

@@ -35,7 +35,8 @@ def transport(seed: int) -> Problem:
     import fpsolve as fp
 
     rng = draw.random("transport", seed)
-    trait, total = draw.pick(rng, *SCHEDULES), draw.spread(rng, 0.3, 6.0)
+    trait = draw.pick(rng, *SCHEDULES)
+    total = draw.spread(rng, 0.3, 6.0)
     d = draw.spread(rng, 0.4, 1.5)
     k, q = draw.spread(rng, 0.5, 3.0), draw.spread(rng, 0.5, 3.0)
     a, b = 0.0, rng.uniform(-2.5, 2.5)
@@ -84,10 +85,8 @@ def transport(seed: int) -> Problem:
                 max(m, c) + 12 * np.sqrt(max(v, d / s)),
                 40001,
             )
-            p, r = (
-                Normal(np.array([m]), np.array([[v]])),
-                Normal(np.array([c]), np.array([[d / s]])),
-            )
+            p = Normal(np.array([m]), np.array([[v]]))
+            r = Normal(np.array([c]), np.array([[d / s]]))
             rows.append([work, free, np.sum(np.abs(p(x) - r(x))) * (x[1] - x[0]) / 2])
         return np.array(rows).ravel()
 
@@ -108,11 +107,8 @@ def transport(seed: int) -> Problem:
             given = own_error(found, name)
             told &= given is not None
             # without an error of its own, a number claims the tolerance of the run
-            errors.append(
-                np.full(2, 1e-8)
-                if given is None
-                else np.broadcast_to(np.asarray(given, float), (2,))
-            )
+            error = np.asarray(1e-8 if given is None else given, float)
+            errors.append(np.broadcast_to(error, (2,)))
         return Claim(
             values,
             np.stack(errors, axis=-1).ravel(),

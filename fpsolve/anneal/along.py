@@ -3,15 +3,18 @@
 With ell = d_λ log π, f = sqrt(π) ell, s = grad log π, and H = D Hhat of gap Δ, in units
 of time per unit of λ,
 
-    exact        (d)   |H^{-1} f|                     the first-order lag of a slow schedule
-    wasserstein  (c)   <f, H^{-1} f>^{1/2}            thermodynamic length, sqrt(E|v|^2 / D)
-    bound        (a)   |ell| / Δ                      the adiabatic theorem
-    score        (b)   sqrt(D) |d_λ s| / Δ^{3/2}      the same from the score alone: |d_λ s| / Gap(Hhat)^{3/2} / D
+    exact        (d)  |H^{-1} f|                 the first-order lag of a slow schedule
+    wasserstein  (c)  <f, H^{-1} f>^{1/2}        thermodynamic length, sqrt(E|v|^2 / D)
+    bound        (a)  |ell| / Δ                  the adiabatic theorem
+    score        (b)  sqrt(D) |d_λ s| / Δ^{3/2}  the same from the score alone:
+                                                 |d_λ s| / Gap(Hhat)^{3/2} / D
 
 are |H^{-1} f|, |H^{-1/2} f|, |f| / Δ and |H^{1/2} f| / Δ^{3/2}, since |H^{1/2} f|^2 = D
 E|grad ell|^2; so
 
-    (d)  <=  (c) / sqrt(Δ)  <=  (a)  <=  (b)      at every λ, with equality where f is a mode of rate Δ.
+    (d)  <=  (c) / sqrt(Δ)  <=  (a)  <=  (b)      at every λ,
+
+with equality where f is a mode of rate Δ.
 
 All are interpolated between Chebyshev nodes, in panels that are divided where the path
 changes quickly or where two levels cross (`panels`). Their errors follow from companion
@@ -23,7 +26,7 @@ References: theorem T21 of this library; Sivak and Crooks, Phys. Rev. Lett. 108 
 
 import warnings
 from collections.abc import Hashable
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -41,11 +44,11 @@ from ..grid import Grid
 from ..path import Driven
 from ..path.mix import Identity
 from .along_errors import Computed, largest_error, second_look, single_look, table_of
+from .confinement import check_path
 from .constants import CONSTANTS
-from .costs import Motion
 from .gibbs import box_points, sample_energies
 from .panels import Panels, interpolate
-from .path_solver import Solved, motions, path_solver
+from .path_solver import Solved, path_solver
 from .pieces import smooth_pieces
 from .rates import Rates, rates_of
 from .read import ContentCache, content_key, read_path
@@ -54,7 +57,8 @@ REMEDY = "Take a wider box or, on a ring and on more than one axis, more nodes."
 
 # The tables of the last paths and their errors: a schedule and the transport that
 # follows it need the same ones.
-_tables, _errors = ContentCache(), ContentCache()
+_tables = ContentCache()
+_errors = ContentCache()
 
 
 class Along(eqx.Module):
@@ -90,25 +94,21 @@ class Along(eqx.Module):
         )
 
     def at(self, lam: Scalar) -> Rates:
-        """The gap and the costs at λ in [0, 1], of any shape; `jit`, `vmap` and `grad`
-        work.
-        """
+        """The gap and the costs at λ in [0, 1], `(...)`; `jit`, `vmap`, `grad` work."""
         # Concrete values are interpolated by numpy, which compiles nothing.
         if is_concrete(self, lam):
-            return jax.device_put(rates_of(self.panels.evaluate(np.asarray(lam))[0]))
+            rows, _ = self.panels.evaluate(np.asarray(lam))
+            return jax.device_put(rates_of(rows))
         return rates_of(self.panels(lam))
 
     def gap_error(self, lam: Scalar) -> Array:
-        """The error of the gap at concrete λ, of any shape, between those at `lambdas`."""
-        found = np.interp(
-            np.asarray(lam), np.asarray(self.lambdas), np.asarray(self.errors.gap)
-        )
+        """The error of the gap at concrete λ `(...)`, between those at `lambdas`."""
+        lambdas = np.asarray(self.lambdas)
+        found = np.interp(np.asarray(lam), lambdas, np.asarray(self.errors.gap))
         return as_array(found, self.errors.gap.dtype)
 
     def with_slopes(self, lam: np.ndarray) -> tuple[Rates, Rates]:
-        """The values of `at` at concrete λ, and their derivatives in λ, as numpy
-        arrays.
-        """
+        """The values of `at` at concrete λ and their derivatives in λ, by numpy."""
         values, slopes = self.panels.evaluate(lam)
         gap = values[0]
         gap_slope, _, drive_slope, score_drive_slope, *more = slopes
@@ -118,16 +118,22 @@ class Along(eqx.Module):
         # path is constant.
         bound = drive_slope / gap - rates.bound * gap_slope / gap
         score = score_drive_slope / gap**1.5 - 1.5 * rates.score * gap_slope / gap
-        return rates, Rates(gap_slope, drive_slope, bound, score, wasserstein, exact)
+        return rates, Rates(
+            gap=gap_slope,
+            drive=drive_slope,
+            bound=bound,
+            score=score,
+            wasserstein=wasserstein,
+            exact=exact,
+        )
 
 
 def interpolation_tol(grid: Grid) -> float:
     """The `tol` of `along` that schedules and transports use on a grid."""
-    return (
-        CONSTANTS.schedule_path_tol
-        if grid.ndim == 1
-        else CONSTANTS.schedule_path_tol_2d
-    )
+    if grid.ndim == 1:
+        return CONSTANTS.schedule_path_tol
+    # In more dimensions each lambda costs a gap and a linear solve.
+    return CONSTANTS.schedule_path_tol_2d
 
 
 @full_precision
@@ -167,9 +173,8 @@ def along(
     gap = along(path, grid=fp.Grid(fp.Line(-8.0, 8.0, 64)), tol=1e-6).at(0.5).gap  # 1
     ```
     """
-    found = compute_along(
-        path, grid, diffusion, CONSTANTS.path_tol if tol is None else tol, costs, check
-    )
+    path_tol = CONSTANTS.path_tol if tol is None else tol
+    found = compute_along(path, grid, diffusion, path_tol, costs, check)
     # What one run shows is too rough a guide for a warning. An error that is not known
     # is NaN, and exceeds nothing.
     limit = CONSTANTS.warned_path_error if tol is None else float(tol)
@@ -235,8 +240,10 @@ def compute_along(
         computed = _compute(path, equation, grid, float(tol), costs)
         _tables.put(key, computed)
     errors, checked = errors_along(key, computed, check)
-    lambdas, panels = computed.lambdas, computed.panels
-    error = largest_error(rates_of(panels.evaluate(lambdas)[0]), errors)
+    lambdas = computed.lambdas
+    panels = computed.panels
+    rows, _ = panels.evaluate(lambdas)
+    error = largest_error(rates_of(rows), errors)
     lambdas, error, errors = jax.device_put(
         (lambdas, np.asarray(error, lambdas.dtype), errors)
     )
@@ -271,20 +278,26 @@ def _compute(
 
     def rows(lambdas: np.ndarray) -> np.ndarray:
         found = solver.solve(lambdas)
-        algebra.update(
-            zip(lambdas.tolist(), np.asarray(found.costs.error).tolist(), strict=True)
-        )
-        seen.update(zip(lambdas.tolist(), found.seen.tolist(), strict=True))
+        keys = lambdas.tolist()
+        of_costs = np.asarray(found.costs.error)
+        algebra.update(zip(keys, of_costs.tolist(), strict=True))
+        seen.update(zip(keys, found.seen.tolist(), strict=True))
         return _tabulate(path, lambdas, found, costs)
 
     # as the costs are made of these rows (`rates_of`)
     powers = np.asarray([0.0, 0.0, 1.0, 1.5, 0.0, 0.0])
-    panels, lambdas = interpolate(rows, tol, edges, powers if costs else powers[:4])
-    of_algebra, of_one_run = (
-        np.asarray([column[lam] for lam in lambdas.tolist()])
-        for column in (algebra, seen)
+    if not costs:
+        powers = powers[:4]
+    panels, lambdas = interpolate(rows, tol, edges, powers)
+    keys = lambdas.tolist()
+    return Computed(
+        panels=panels,
+        lambdas=lambdas,
+        algebra=np.asarray([algebra[lam] for lam in keys]),
+        seen=np.asarray([seen[lam] for lam in keys]),
+        tol=tol,
+        solver=solver,
     )
-    return Computed(panels, lambdas, of_algebra, of_one_run, tol, solver)
 
 
 def path_pieces(equation: FokkerPlanck, grid: Grid) -> np.ndarray:
@@ -292,103 +305,22 @@ def path_pieces(equation: FokkerPlanck, grid: Grid) -> np.ndarray:
     smoothly, from 0 to 1.
     """
     points = box_points(grid)
-    return smooth_pieces(
-        lambda lambdas: sample_energies(equation, points, lambdas),
-        np.asarray([0.0, 1.0]),
-    )
+    sample = lambda lambdas: sample_energies(equation, points, lambdas)
+    return smooth_pieces(sample, np.asarray([0.0, 1.0]))
 
 
 def _tabulate(
     path: PotentialPath, lambdas: np.ndarray, found: Solved, costs: bool
 ) -> np.ndarray:
-    """The table to interpolate, `(R, M)`. A `ValueError` where the gap closes or a cost
-    is not finite.
-    """
+    """The table `(R, M)`; a `ValueError` where the gap closes or a cost is infinite."""
     for lam, gap in zip(lambdas, found.gap, strict=True):
         if not (np.isfinite(gap) and gap > CONSTANTS.min_gap):
+            allowed = f"the gap closes at lambda = {lam:.6g}"
             cure = "Keep the barrier finite, or end the path before it."
-            raise_value_error(
-                "path", path, f"the gap closes at lambda = {lam:.6g}", cure
-            )
+            raise_value_error("path", path, allowed, cure)
     table = table_of(found, costs)
     not_finite = lambdas[~np.all(np.isfinite(table), axis=0)]
     if len(not_finite):
         allowed = f"its speed is not finite at lambda = {not_finite[0]:.6g}"
         raise_value_error("path", path, allowed, "Make it differentiable in lambda.")
     return table
-
-
-def check_path(
-    path: PotentialPath,
-    equation: FokkerPlanck,
-    grid: Grid,
-    edges: np.ndarray | None = None,
-) -> None:
-    """A `ValueError` for a path that does not confine, or never moves; `edges` are
-    those of its smooth pieces.
-    """
-    lambdas = np.linspace(0, 1, CONSTANTS.first_lambdas)
-    # The middles of all pieces besides: an excursion of the path may be short.
-    if edges is not None and len(edges) > 2:
-        lambdas = np.unique(np.concatenate([lambdas, (edges[1:] + edges[:-1]) / 2]))
-    speed = 0.0
-    for lam, motion in zip(lambdas, motions(equation, grid, lambdas), strict=True):
-        found = _confinement(grid, motion)
-        if (
-            not np.isfinite(found.peak)
-            or found.boundary > CONSTANTS.max_boundary_density
-        ):
-            finite = np.isfinite(found.peak)
-            what = (
-                "Gibbs density reaches the ends of the box"
-                if finite
-                else "potential is not finite"
-            )
-            allowed = f"the path is not confining at lambda = {lam:.6g}: its {what}"
-            raise_value_error(
-                "path",
-                path,
-                allowed,
-                "Let U rise on every side at every lambda, or widen grid.",
-            )
-        speed = max(speed, found.drive)
-    # A smaller speed is rounding.
-    if speed < np.finfo(float).eps:
-        raise_value_error(
-            "path",
-            path,
-            "its Gibbs density never moves",
-            "Let the potential depend on lambda.",
-        )
-
-
-class Confinement(NamedTuple):
-    """The `peak` of log π up to a constant (NaN if it is finite nowhere), the largest π
-    at the ends of unbounded axes relative to the peak, and `drive` |ell|.
-    """
-
-    peak: float
-    boundary: float
-    drive: float
-
-
-def _confinement(grid: Grid, motion: Motion) -> Confinement:
-    """Whether the box holds the Gibbs density, and how fast the density moves."""
-    log_gibbs, ell = np.asarray(motion.log_gibbs), np.asarray(motion.ell)
-    peak = float(np.max(log_gibbs))
-    if not np.isfinite(peak):
-        return Confinement(peak, 0.0, 0.0)
-    # Only axes that truncate an unbounded line can lose mass at their ends.
-    ends = [
-        np.max(np.take(log_gibbs, [0, -1], axis=i))
-        for i, axis in enumerate(grid.axes)
-        if axis.unbounded
-    ]
-    boundary = float(np.exp(max(ends, default=-np.inf) - peak))
-    weights = np.ones(())
-    for axis in grid.axes:
-        weights = weights[..., None] * axis.weights
-    mass = np.exp(log_gibbs - peak) * weights
-    # Where the mass is 0, ell may be infinite.
-    mean = lambda u: np.sum(np.where(mass > 0, mass * u, 0)) / np.sum(mass)
-    return Confinement(peak, boundary, float(np.sqrt(mean((ell - mean(ell)) ** 2))))

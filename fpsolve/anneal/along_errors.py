@@ -40,9 +40,10 @@ def table_of(found: Solved, solves: bool) -> np.ndarray:
     """The table to interpolate, `(R, M)`: the gap, the level above it, drive,
     score_drive and, with `solves`, length and exact.
     """
-    rows = [found.gap, found.second, found.costs.drive, found.costs.score_drive]
+    costs = found.costs
+    rows = [found.gap, found.second, costs.drive, costs.score_drive]
     if solves:
-        rows += [found.costs.length, found.costs.exact]
+        rows += [costs.length, costs.exact]
     return np.stack(rows)
 
 
@@ -59,7 +60,8 @@ def second_look(computed: Computed) -> Rates:
     **Cost**: twice that of the table, or less; of a long table, two tables of
     `CONSTANTS.compared_lambdas` rows.
     """
-    lambdas, solver = computed.lambdas, computed.solver
+    lambdas = computed.lambdas
+    solver = computed.solver
     widths = np.diff(lambdas)
     # A shorter interval is a breakpoint of the path, where a function may have two
     # values.
@@ -69,8 +71,10 @@ def second_look(computed: Computed) -> Rates:
     # lambda.
     places = places[spread_positions(len(places), CONSTANTS.compared_lambdas)]
     values = _values(computed.panels, places)
+    # Two more grids: three values show how fast the error falls.
     first = solver.companion()
-    others = [_companion_values(other, places) for other in (first, first.companion())]
+    second = first.companion()
+    others = [_companion_values(other, places) for other in (first, second)]
     compare = errors_in_basis if solver.spectral else errors_on_volumes
     # A new first axis, which is that of the levels: here each number is compared by
     # itself.
@@ -78,9 +82,8 @@ def second_look(computed: Computed) -> Rates:
 
     # At each lambda the larger one of the errors at the two nearest places.
     after = np.searchsorted(places, lambdas)
-    sides = [
-        between[:, np.clip(index, 0, len(places) - 1)] for index in (after - 1, after)
-    ]
+    last = len(places) - 1
+    sides = [between[:, np.clip(index, 0, last)] for index in (after - 1, after)]
     own = computed.algebra * _values(computed.panels, lambdas)
     return _named(np.maximum(*sides) + own)
 
@@ -90,22 +93,27 @@ def largest_error(values: Rates, errors: Rates) -> float:
     largest one on the path; NaN where one is not known.
     """
     worst = [np.max(errors.gap / values.gap)]
+    # A cost may be zero on all of a path.
+    smallest = np.finfo(float).tiny
     for value, error in zip(values[1:], errors[1:], strict=True):
         if error is not None:
-            worst.append(np.max(error) / max(np.max(value), np.finfo(float).tiny))
+            largest_value = max(np.max(value), smallest)
+            worst.append(np.max(error) / largest_value)
     return float(np.max(worst))
 
 
 def _values(panels: Panels, lambdas: np.ndarray) -> np.ndarray:
     """The rates at concrete lambdas, `(R, M)`."""
-    return _stacked(rates_of(panels.evaluate(lambdas)[0]))
+    rows, _ = panels.evaluate(lambdas)
+    return _stacked(rates_of(rows))
 
 
 def _companion_values(solver: PathSolver, lambdas: np.ndarray) -> np.ndarray:
     """The rates on another grid, `(R, M)`; NaN where there are none."""
     found = solver.solve_if_possible(lambdas)
+    table = table_of(found, solver.solves)
     with np.errstate(divide="ignore", invalid="ignore"):  # a gap may be zero there
-        values = _stacked(rates_of(table_of(found, solver.solves)))
+        values = _stacked(rates_of(table))
     return np.where(np.isfinite(values), values, np.nan)
 
 
@@ -114,4 +122,6 @@ def _stacked(rates: Rates) -> np.ndarray:
 
 
 def _named(errors: np.ndarray) -> Rates:
-    return Rates(*errors, *[None] * (len(Rates._fields) - len(errors)))
+    # Without the costs that need H^{-1} the last fields are None.
+    missing = len(Rates._fields) - len(errors)
+    return Rates(*errors, *[None] * missing)

@@ -17,21 +17,17 @@ class AnnealConstants:
     report_times: int = 101
     # numbers of a run up to which extra times are added (128 MiB): a free choice
     max_run_values: int = 2**24
-    end_jump: float = (
-        # how much more a schedule may change in the first 1e-8 of its time than in the
-        # next: a free choice
-        1e3
-    )
+    # how much more a schedule may change in the first 1e-8 of its time than in the
+    # next: a free choice
+    end_jump: float = 1e3
     # times at which a schedule is checked for monotonicity: a free choice
     schedule_samples: int = 257
     # by which a schedule may miss 0 or 1, or decrease (above rounding): a free choice
     schedule_tol: float = 1e-9
     # a coarser grid is used if it has at most this fraction of points: a free choice
     coarse_grid_fraction: float = 0.5
-    coarse_grid_tol_fraction: float = (
-        # fraction of `tol` that a coarser grid may leave out of a wave: a free choice
-        0.1
-    )
+    # fraction of `tol` that a coarser grid may leave out of a wave: a free choice
+    coarse_grid_tol_fraction: float = 0.1
     # lambdas at which the required number of nodes is measured: a free choice
     coarse_grid_samples: int = 17
 

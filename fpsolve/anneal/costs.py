@@ -2,9 +2,11 @@
 
     ell = d_λ log π,     f = sqrt(π) ell,     H = sqrt(π) (-L) / sqrt(π),     Δ its gap
     drive        |f|          = sqrt( E ell^2 )
-    score_drive  |H^{1/2} f|  = sqrt( sum_i D_i E (d_i ell)^2 ),     grad ell = d_λ s,  s = grad log π the score
-    length       |H^{-1/2} f| = sqrt( int sum_i j_i^2 / (D_i π) ),   div j = -π ell
-    exact        |H^{-1} f|   = sqrt( E g^2 ),                       -L* g = ell,  E g = 0
+    score_drive  |H^{1/2} f|  = sqrt( sum_i D_i E (d_i ell)^2 ),    grad ell = d_λ s
+    length       |H^{-1/2} f| = sqrt( int sum_i j_i^2 / (D_i π) ),  div j = -π ell
+    exact        |H^{-1} f|   = sqrt( E g^2 ),              -L* g = ell,  E g = 0
+
+with the score s = grad log π.
 
 On one closed axis no system is solved: j is the sum of π ell from the nearer end, and g
 that of -j / (D π). Both are computed on finite-volume chains of 128, 256, ... cells and
@@ -30,13 +32,8 @@ from ..core.program import quick_program, sampling_program, shape_program
 from ..core.types import AnyArray
 from ..eigen.constants import CONSTANTS as EIGEN
 from ..eigen.inverse import invert
-from ..eigen.supersymmetric_gap import (
-    LOG_ZERO,
-    Chain,
-    extrapolate,
-    kernel_gap,
-    partner_kernel,
-)
+from ..eigen.partner_kernel import LOG_ZERO, Chain, kernel_gap, partner_kernel
+from ..eigen.supersymmetric_gap import extrapolate
 from ..equation import FokkerPlanck
 from ..grid import Axis, Grid, Line, sample_product
 from ..operator import Samples, Scheme
@@ -82,30 +79,27 @@ def sample_motion(
 
     def at(lam: Array) -> Array:
         def speed(x: Array) -> tuple[Array, Array]:
-            return jax.jvp(
-                lambda t: equation.log_gibbs(x, origin, t),
-                (lam,),
-                (jnp.ones_like(lam),),
-            )
+            log_gibbs = lambda t: equation.log_gibbs(x, origin, t)
+            return jax.jvp(log_gibbs, (lam,), (jnp.ones_like(lam),))
 
         def values(x: Array) -> Array:
             slopes = jax.grad(lambda y: speed(y)[1])(x)
-            return jnp.stack([*speed(x), jnp.sum(equation.diffusions(x) * slopes**2)])
+            log_gibbs, ell = speed(x)
+            squares = equation.diffusions(x) * slopes**2
+            steepness = jnp.sum(squares)
+            return jnp.stack([log_gibbs, ell, steepness])
 
         return sample_product(values, positions)
 
-    return Motion(*jnp.moveaxis(jax.lax.map(at, lambdas), -1, 0))
+    table = jax.lax.map(at, lambdas)
+    return Motion(*jnp.moveaxis(table, -1, 0))
 
 
 def motion_on(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> Motion:
     """The motion at the nodes of a grid, `(M, *shape)`."""
     positions = tuple(np.asarray(axis.nodes, float) for axis in grid.axes)
-    return sample_motion(
-        equation,
-        positions,
-        np.asarray([nodes[0] for nodes in positions]),
-        np.asarray(lambdas, float),
-    )
+    origin = np.asarray([nodes[0] for nodes in positions])
+    return sample_motion(equation, positions, origin, np.asarray(lambdas, float))
 
 
 def line_costs(equation: FokkerPlanck, axis: Axis, lambdas: np.ndarray) -> Costs:
@@ -117,27 +111,27 @@ def line_costs(equation: FokkerPlanck, axis: Axis, lambdas: np.ndarray) -> Costs
     **Cost**: some ten products with the kernel of the longest chain, O(n) each; forty
     where two levels are close.
     """
-    cells = np.asarray(
-        [axis.n * (n // CONSTANTS.chain_cells[0]) for n in CONSTANTS.chain_cells]
-    )
+    shortest = CONSTANTS.chain_cells[0]
+    cells = np.asarray([axis.n * (n // shortest) for n in CONSTANTS.chain_cells])
     # Rows of one length, whose last node is repeated, so that one compiled program
     # serves the companions of an axis.
     room = max(cells[-1], CONSTANTS.chain_cells[-1])
-    chains = [
-        np.asarray(Line(axis.lower, axis.upper, int(n)).nodes, float) for n in cells
-    ]
-    nodes = np.concatenate(
-        [np.pad(chain, (0, room - len(chain)), mode="edge") for chain in chains]
-    )
+    padded = []
+    for n in cells:
+        line = Line(axis.lower, axis.upper, int(n))
+        chain = np.asarray(line.nodes, float)
+        unused = room - len(chain)
+        padded.append(np.pad(chain, (0, unused), mode="edge"))
+    nodes = np.concatenate(padded)
     # Batches of one size, for any number of lambdas.
-    padding = np.full(-len(lambdas) % CONSTANTS.chain_batch, lambdas[-1])
-    batches = np.concatenate([lambdas, padding]).reshape(-1, CONSTANTS.chain_batch)
-    rows = [
-        _line_batch(equation, axis.length, cells, nodes, batch) for batch in batches
-    ]
-    return Costs(
-        *(np.concatenate(column)[: len(lambdas)] for column in zip(*rows, strict=True))
-    )
+    size = CONSTANTS.chain_batch
+    padding = np.full(-len(lambdas) % size, lambdas[-1])
+    batches = np.concatenate([lambdas, padding]).reshape(-1, size)
+    rows = []
+    for batch in batches:
+        rows.append(_line_batch(equation, axis.length, cells, nodes, batch))
+    columns = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return Costs(*(column[: len(lambdas)] for column in columns))
 
 
 def _line_batch(
@@ -171,27 +165,34 @@ def _chain_costs(
     log_gibbs, ell, steepness = (u.reshape(len(u), len(cells), -1) for u in motion)
     widths = length / cells.astype(log_gibbs.dtype)
     used = jnp.arange(log_gibbs.shape[2]) < cells[:, None]
-    make_chains = jax.vmap(
-        jax.vmap(_make_chain, (0, 0, 0, None)), (0, None, None, None)
-    )
+    # Over the chains, and over the lambdas.
+    of_one_lambda = jax.vmap(_make_chain, (0, 0, 0, None))
+    make_chains = jax.vmap(of_one_lambda, (0, None, None, None))
     chains = make_chains(log_gibbs, used, widths, diffusion)
 
     # The norms, extrapolated to zero cell width.
     norms = jax.vmap(jax.vmap(_chain_norms))(chains, ell, steepness)
     limits, norm_errors = jax.vmap(extrapolate)(norms)
     drive, score_drive, size, exact = jnp.maximum(limits, 0).T
-    norm_error = jnp.max(
-        norm_errors / jnp.maximum(limits, CONSTANTS.min_probability), axis=1
-    )
+    # A norm is zero where a path is constant.
+    sizes = jnp.maximum(limits, CONSTANTS.min_probability)
+    norm_error = jnp.max(norm_errors / sizes, axis=1)
 
     # The gap, whose logarithm is extrapolated.
-    log_gap, bound, _ = jax.vmap(
-        jax.vmap(lambda chain: kernel_gap(partner_kernel(chain), steps))
-    )(chains)
+    chain_gap = lambda chain: kernel_gap(partner_kernel(chain), steps)
+    log_gap, bound, _ = jax.vmap(jax.vmap(chain_gap))(chains)
     log_limit, width_error = jax.vmap(extrapolate)(log_gap)
     gap_error = jnp.max(bound, axis=1)
     error = jnp.maximum(width_error + gap_error, norm_error)
-    return Costs(jnp.exp(log_limit), drive, score_drive, size, exact, error), gap_error
+    costs = Costs(
+        gap=jnp.exp(log_limit),
+        drive=drive,
+        score_drive=score_drive,
+        length=size,
+        exact=exact,
+        error=error,
+    )
+    return costs, gap_error
 
 
 def _make_chain(log_gibbs: Array, used: Array, width: Array, diffusion: Array) -> Chain:
@@ -202,8 +203,10 @@ def _make_chain(log_gibbs: Array, used: Array, width: Array, diffusion: Array) -
     log_ratio = jnp.where(faces, log_gibbs[1:] - log_gibbs[:-1], 0)
     # The products density x rate of the two nodes of a face are equal. That with the
     # larger rate has not underflowed.
-    lower = jnp.where(log_ratio > 0, mass[:-1], mass[1:]) - jnp.log(width)
-    conductance = lower + jnp.log(diffusion / width * bernoulli(-jnp.abs(log_ratio)))
+    below, above = mass[:-1], mass[1:]
+    lower = jnp.where(log_ratio > 0, below, above) - jnp.log(width)
+    larger_rate = diffusion / width * bernoulli(-jnp.abs(log_ratio))
+    conductance = lower + jnp.log(larger_rate)
     return Chain(mass, jnp.where(faces, conductance, 0))
 
 
@@ -213,11 +216,16 @@ def _chain_norms(chain: Chain, ell: Array, steepness: Array) -> Array:
     mean = lambda u: jnp.sum(mass * u)
     ell = ell - mean(ell)
     differences = _flux_over_conductance(chain, ell)
+    # The equation determines g up to a constant, which E g = 0 fixes.
     g = jnp.append(0, -jnp.cumsum(differences))
     g = g - mean(g)
-    return jnp.sqrt(
-        jnp.stack([mean(ell**2), mean(steepness), mean(ell * g), mean(g**2)])
-    )
+    squares = [
+        mean(ell**2),
+        mean(steepness),
+        mean(ell * g),
+        mean(g**2),
+    ]
+    return jnp.sqrt(jnp.stack(squares))
 
 
 def _flux_over_conductance(chain: Chain, ell: Array) -> Array:
@@ -225,17 +233,16 @@ def _flux_over_conductance(chain: Chain, ell: Array) -> Array:
     mass = jnp.exp(chain.mass)
     # The flux is the sum of π ell below a face, or minus that above it. The sum from
     # the nearer end keeps the relative accuracy in the tails.
-    below, above = jnp.cumsum(mass * ell)[:-1], jnp.cumsum((mass * ell)[::-1])[-2::-1]
+    source = mass * ell
+    below = jnp.cumsum(source)[:-1]
+    above = jnp.cumsum(source[::-1])[-2::-1]
     nearer_below = jnp.cumsum(mass)[:-1] < 0.5
-    flux, conductance = (
-        jnp.where(nearer_below, below, -above),
-        jnp.exp(chain.conductance),
-    )
+    flux = jnp.where(nearer_below, below, -above)
+    conductance = jnp.exp(chain.conductance)
     # Beyond the cells with a representable mass the ratio has no digits, and no weight
     # in any norm.
-    positive = (mass[:-1] > CONSTANTS.min_probability) & (
-        mass[1:] > CONSTANTS.min_probability
-    )
+    has_mass = mass > CONSTANTS.min_probability
+    positive = has_mass[:-1] & has_mass[1:]
     return jnp.where(positive, flux / jnp.where(positive, conductance, 1), 0)
 
 
@@ -249,9 +256,8 @@ def grid_costs(
     `solves`; `solves`, whether `length` and `exact` are computed, which are 0
     otherwise. **Cost**: some tens of products with H, where H is nearly separable.
     """
-    log_gibbs = motion.log_gibbs - jax.scipy.special.logsumexp(
-        motion.log_gibbs + jnp.log(grid.weights)
-    )
+    log_masses = motion.log_gibbs + jnp.log(grid.weights)
+    log_gibbs = motion.log_gibbs - jax.scipy.special.logsumexp(log_masses)
     mean = lambda u: grid.integrate(jnp.exp(log_gibbs) * u)
     ell = motion.ell - mean(motion.ell)
     zero = jnp.zeros((), ell.dtype)
@@ -259,11 +265,19 @@ def grid_costs(
     if solves:
         assert samples is not None, "H^{-1} needs the operator"
         operator = scheme.assemble(samples, grid, ell.dtype)
-        wave = jnp.exp(log_gibbs / 2) * ell
-        solution, error = invert(operator, wave, jnp.exp(log_gibbs / 2))
-        length, exact = (
-            jnp.sqrt(grid.integrate(wave * solution)),
-            jnp.sqrt(grid.integrate(solution**2)),
-        )
-    drive, score_drive = jnp.sqrt(mean(ell**2)), jnp.sqrt(mean(motion.steepness))
-    return Costs(zero, drive, score_drive, length, exact, error)
+        ground_state = jnp.exp(log_gibbs / 2)
+        wave = ground_state * ell
+        # In the complement of the ground state, where H is positive.
+        solution, error = invert(operator, wave, ground_state)
+        length = jnp.sqrt(grid.integrate(wave * solution))
+        exact = jnp.sqrt(grid.integrate(solution**2))
+    drive = jnp.sqrt(mean(ell**2))
+    score_drive = jnp.sqrt(mean(motion.steepness))
+    return Costs(
+        gap=zero,
+        drive=drive,
+        score_drive=score_drive,
+        length=length,
+        exact=exact,
+        error=error,
+    )

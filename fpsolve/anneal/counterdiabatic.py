@@ -1,13 +1,14 @@
 """Counterdiabatic transport: a drift with which the density follows the Gibbs density
 exactly, at any speed.
 
-    d_t p = L_t p - div(v_t p),      d_t pi_t = -div(pi_t v_t)            p = sqrt(pi_t) psi
-    d_t psi = -(H_t + G_t) psi,      G = v.grad + (div v) / 2             H symmetric, G antisymmetric
+    d_t p = L_t p - div(v_t p),      d_t pi_t = -div(pi_t v_t),     p = sqrt(pi_t) psi
+    d_t psi = -(H_t + G_t) psi,      G = v.grad + (div v) / 2
 
-so that only H reduces |psi|^2, and chi2(p | pi_t) <= exp(-2 int gap dt) chi2(0) without
-an adiabatic term. A step is
+with H symmetric and G antisymmetric, so that only H reduces |psi|^2, and chi2(p | pi_t)
+<= exp(-2 int gap dt) chi2(0) without an adiabatic term. A step is
 
-    psi  <-  exp(-h H_1 / 2) U exp(-h H_0 / 2) psi,      U = (1 + h G / 2)^-1 (1 - h G / 2),
+    psi  <-  exp(-h H_1 / 2) U exp(-h H_0 / 2) psi,
+    U = (1 + h G / 2)^-1 (1 - h G / 2),
 
 with the G of a whole step (`counterdiabatic_step`). A density that starts as the Gibbs
 density stays it to rounding, and any other approaches it no slower than the gap says.
@@ -36,7 +37,8 @@ from ..core.types import AnyArray, Numbers, Real
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..operator.constants import CONSTANTS as OPERATOR
-from ..plan.validation import check_times, check_tolerance, initial_field
+from ..plan.initial_state import initial_field
+from ..plan.validation import check_times, check_tolerance
 from .constants import CONSTANTS
 from .counterdiabatic_step import (
     DrivenProcess,
@@ -84,7 +86,9 @@ def evolve_counterdiabatic(
     """The density of a process in a time-dependent potential, with the counterdiabatic
     drift added.
 
-        d_t p = L_t p - strength div(v_t p),      d_t pi_t = -div(pi_t v_t), v of least energy
+        d_t p = L_t p - strength div(v_t p),      d_t pi_t = -div(pi_t v_t)
+
+    v is the velocity field of least energy.
 
     **Arguments**
 
@@ -126,14 +130,15 @@ def evolve_counterdiabatic(
     field = initial_field(equation, grid, density)
     tol = check_tolerance(tol, field.dtype)
     check_finite_number("strength", strength, "Give 1 to follow exactly.")
-    diffusion = np.broadcast_to(np.asarray(equation.diffusion), (grid.ndim,)).astype(
-        field.dtype
-    )
+    dtype = field.dtype
+    diffusion = np.broadcast_to(np.asarray(equation.diffusion), (grid.ndim,))
     process = DrivenProcess(
-        as_array(diffusion, field.dtype), as_array(strength, field.dtype), grid
+        diffusion=as_array(diffusion.astype(dtype), dtype),
+        strength=as_array(strength, dtype),
+        grid=grid,
     )
-    sampled = SampledProcess(process, equation, field.dtype)
-    return _evolve(sampled, field, times.astype(field.dtype), tol)
+    sampled = SampledProcess(process, equation, dtype)
+    return _evolve(sampled, field, times.astype(dtype), tol)
 
 
 @dataclasses.dataclass
@@ -213,12 +218,9 @@ def _advance(
     """
     spans = 1
     if not progress.exhausted:
-        spans = max(
-            1,
-            math.ceil(
-                (target - progress.time) / progress.span - CONSTANTS.span_rounding
-            ),
-        )
+        needed = (target - progress.time) / progress.span
+        # Rounding of the last span adds no span of its own.
+        spans = max(1, math.ceil(needed - CONSTANTS.span_rounding))
     # Equal spans, about as long as the one to try, that end at the target.
     length = (target - progress.time) / spans
     min_length = CONSTANTS.min_span * total
@@ -250,9 +252,9 @@ def _advance(
     ratio = CONSTANTS.max_growth
     if table.error > 0:
         ratio = (allowed / table.error) ** (1 / (2 * table.level + 1))
-    factor = min(
-        max(CONSTANTS.step_safety * ratio, CONSTANTS.max_shrink), CONSTANTS.max_growth
-    )
+    # Bounded, since an estimate from one table may be far off.
+    safe_ratio = max(CONSTANTS.step_safety * ratio, CONSTANTS.max_shrink)
+    factor = min(safe_ratio, CONSTANTS.max_growth)
     # A span that was cut short by an output time does not reduce the next one.
     shortest = progress.span if accepted and factor > 1 else min_length
     progress.span = max(length * factor, shortest)
@@ -292,11 +294,14 @@ def _extrapolate(
     One step is enough where exp(-h H) changes nothing at either end: splitting then
     causes no error.
     """
-    grid, counts = sampled.process.grid, CONSTANTS.extrapolation_counts
+    grid = sampled.process.grid
+    counts = CONSTANTS.extrapolation_counts
+    # In the precision of the wave.
     number = lambda value: np.asarray(value, sampled.dtype)
     previous: list[np.ndarray] = []
     best = _TableResult(wave, math.inf, 0.0, 0.0, 0, 0.0, 0.0, 0, None)
-    residual, calls = 0.0, 0.0
+    residual = 0.0
+    calls = 0.0
     for level, count in enumerate(counts):
         log_sqrt_pis = sampled.log_sqrt_pis(start, length, count)
         state = equal_steps(
@@ -306,10 +311,8 @@ def _extrapolate(
         # The row of Neville's scheme.
         row = [np.asarray(state.wave)]
         for j, coarse in enumerate(previous, start=1):
-            row.append(
-                row[-1]
-                + (row[-1] - coarse) / number((count / counts[level - j]) ** 2 - 1)
-            )
+            divisor = number((count / counts[level - j]) ** 2 - 1)
+            row.append(row[-1] + (row[-1] - coarse) / divisor)
 
         # The first row has no other to compare with: its error is at most what H did at
         # all.
@@ -334,7 +337,9 @@ def _extrapolate(
             steps=sum(counts[: level + 1]),
             log_sqrt_pi=log_sqrt_pis[-1],
         )
-        if error <= (max(local_tol, rounding) if previous else rounding):
+        # One row alone suffices only where H did nothing but rounding.
+        allowed = max(local_tol, rounding) if previous else rounding
+        if error <= allowed:
             break
         previous = row
     return best
@@ -354,8 +359,7 @@ def _distance(
     # an overflow is reported as "not_finite"
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         mass = np.sum(measure * np.abs(fine))
+        difference = np.sum(measure * np.abs(fine - coarse))
         epsilon = CONSTANTS.rounding_factor * np.finfo(fine.dtype).eps
         rounding = epsilon * np.sqrt(np.sum(weights * fine**2))
-        return float(np.sum(measure * np.abs(fine - coarse)) / mass), float(
-            rounding / mass
-        )
+        return float(difference / mass), float(rounding / mass)

@@ -1,6 +1,7 @@
 """Steps of counterdiabatic transport: relaxation by H, and transport of sqrt(pi) by G.
 
-    psi  <-  exp(-h H_1 / 2) U exp(-h H_0 / 2) psi,      U = (1 + h G / 2)^-1 (1 - h G / 2)
+    psi  <-  exp(-h H_1 / 2) U exp(-h H_0 / 2) psi,
+    U = (1 + h G / 2)^-1 (1 - h G / 2)
 
 G is that of a whole step (see `velocity`), whose flux takes pi_0 to pi_1 in the time h.
 With m = sqrt(pi),
@@ -56,16 +57,13 @@ class DrivenProcess(eqx.Module):
         return ScharfetterGummel().assemble(samples, self.grid, log_sqrt_pi.dtype)
 
     def step_velocity(self, before: Array, after: Array, length: Array) -> Velocity:
-        """The velocity that takes pi_0 to pi_1 in the time `length`, from log sqrt(pi)
-        at both ends.
-        """
+        """The velocity that takes pi_0 to pi_1 in `length`, from both log sqrt(pi)."""
         # m = (m_0 + m_1) / 2 and a = 2 (m_1 - m_0) / (m length), from logarithms: m
         # itself underflows in the tails.
         middle = jnp.logaddexp(before, after) - jnp.log(2.0).astype(before.dtype)
         rate = 4 / length * jnp.tanh((after - before) / 2)
-        return Velocity(
-            FlowEdges(self.grid, face_velocity(self.grid, middle, rate), middle), rate
-        )
+        faces = face_velocity(self.grid, middle, rate)
+        return Velocity(FlowEdges(self.grid, faces, middle), rate)
 
 
 class SampledProcess(NamedTuple):
@@ -81,14 +79,12 @@ class SampledProcess(NamedTuple):
         """log sqrt(pi) at the ends of `count` equal steps, padded with the last,
         `(max(counts) + 1, *shape)`.
         """
-        padded = np.minimum(np.arange(CONSTANTS.extrapolation_counts[-1] + 1), count)
+        # As many times for any number of steps, so that one program serves all.
+        most = CONSTANTS.extrapolation_counts[-1]
+        padded = np.minimum(np.arange(most + 1), count)
         times = start + length / count * padded
-        return (
-            np.asarray(
-                log_gibbs_at(self.equation, self.process.grid, times), self.dtype
-            )
-            / 2
-        )
+        log_gibbs = log_gibbs_at(self.equation, self.process.grid, times)
+        return np.asarray(log_gibbs, self.dtype) / 2
 
 
 class StepState(NamedTuple):
@@ -113,12 +109,12 @@ def initial_wave(
     """The wave at t = 0 with its tails clipped, and the relative change of the density
     by the clipping, in L1.
     """
-    weights, log_sqrt_pi = grid.weights.astype(field.dtype), log_sqrt_pis[0]
+    weights = grid.weights.astype(field.dtype)
+    log_sqrt_pi = log_sqrt_pis[0]
     wave = clip_tails(field, log_sqrt_pi, weights, fraction)
-    change = jnp.sum(weights * jnp.abs(jnp.exp(log_sqrt_pi) * wave - field)) / jnp.sum(
-        weights * field
-    )
-    return wave, change
+    clipped = jnp.exp(log_sqrt_pi) * wave
+    change = jnp.sum(weights * jnp.abs(clipped - field))
+    return wave, change / jnp.sum(weights * field)
 
 
 @long_program
@@ -138,11 +134,11 @@ def equal_steps(
 
     def relax_and_transport(k: Array, state: StepState) -> StepState:
         log_sqrt_pi = log_sqrt_pis[k]
-        relax_time = jnp.where((k == 0) | (k == count), h / 2, h)
+        is_end = (k == 0) | (k == count)
+        relax_time = jnp.where(is_end, h / 2, h)
         wave, calls, error = _relax(process, state.wave, log_sqrt_pi, relax_time)
-        change = process.grid.integrate(
-            jnp.exp(log_sqrt_pi) * jnp.abs(wave - state.wave)
-        )
+        difference = jnp.exp(log_sqrt_pi) * jnp.abs(wave - state.wave)
+        change = process.grid.integrate(difference)
         state = StepState(
             wave=wave,
             calls=state.calls + calls,
@@ -151,16 +147,22 @@ def equal_steps(
             relaxed=state.relaxed + change,
         )
         following = log_sqrt_pis[jnp.minimum(k + 1, last_row)]
-        transport = lambda state: _transport_step(
-            process, state, log_sqrt_pi, following, h
-        )
+
+        def transport(state: StepState) -> StepState:
+            return _transport_step(process, state, log_sqrt_pi, following, h)
+
         # After the last half of exp(-h H) no transport follows.
         return jax.lax.cond(k < count, transport, lambda state: state, state)
 
     zero = jnp.zeros((), wave.dtype)
-    return jax.lax.fori_loop(
-        0, count + 1, relax_and_transport, StepState(wave, zero, zero, zero, zero)
+    start = StepState(
+        wave=wave,
+        calls=zero,
+        residual=zero,
+        step_error=zero,
+        relaxed=zero,
     )
+    return jax.lax.fori_loop(0, count + 1, relax_and_transport, start)
 
 
 def _relax(
@@ -178,14 +180,10 @@ def _relax(
     # that does not grow with h |H|.
     rational = Rational()
     prepared = rational.prepare(operator, Picture.DENSITY)
-    result = rational.apply(
-        prepared, jnp.exp(log_sqrt_pi) * wave, length[None], no_tol, 0.0
-    )
-    return (
-        divide_by_sqrt_pi(result.field[0], log_sqrt_pi),
-        result.calls,
-        result.error[0],
-    )
+    density = jnp.exp(log_sqrt_pi) * wave
+    result = rational.apply(prepared, density, length[None], no_tol, 0.0)
+    relaxed = divide_by_sqrt_pi(result.field[0], log_sqrt_pi)
+    return relaxed, result.calls, result.error[0]
 
 
 def _transport_step(
@@ -197,14 +195,14 @@ def _transport_step(
     # strength below 1 it is multiplied by (m_0 / m_1)^(1 - strength), one half before U
     # and one half after it.
     rescaling = jnp.exp((1 - process.strength) * (before - after) / 2)
-    flow, m = velocity.operator, jnp.exp(velocity.operator.log_sqrt_pi)
+    flow = velocity.operator
+    m = jnp.exp(flow.log_sqrt_pi)
     wave = state.wave * rescaling
     # (1 + G)^-1 (1 - G) = 2 (1 + G)^-1 - 1, with one solve and no product.
     wave = 2 * _solve_half_step(flow, wave, process.strength * h / 2) - wave
     # By how much d_t m + G m differs from zero, as a density.
-    unbalanced = process.grid.integrate(
-        m * jnp.abs(velocity.rate * m + 2 * flow.wave(m))
-    )
+    defect = jnp.abs(velocity.rate * m + 2 * flow.wave(m))
+    unbalanced = process.grid.integrate(m * defect)
     return StepState(
         wave=wave * rescaling,
         calls=state.calls + 1,
@@ -225,20 +223,28 @@ def _solve_half_step(flow: FlowEdges, wave: Array, h: Array) -> Array:
         return _solve_tridiagonal(links, wave[:, None])[:, 0]
     # On a ring the last node is eliminated: a tridiagonal system with two right-hand
     # sides is left.
-    corner = jnp.zeros_like(wave[:-1]).at[0].add(-links[-1]).at[-1].add(links[-2])
-    solutions = _solve_tridiagonal(links[:-2], jnp.stack([wave[:-1], corner], 1))
-    last = (wave[-1] + jnp.sum(corner * solutions[:, 0])) / (
-        1 + jnp.sum(corner * solutions[:, 1])
-    )
-    return jnp.append(solutions[:, 0] - last * solutions[:, 1], last)
+    others = wave[:-1]
+    corner = jnp.zeros_like(others)
+    # Its links to the first and to the last of the others.
+    corner = corner.at[0].add(-links[-1])
+    corner = corner.at[-1].add(links[-2])
+    solutions = _solve_tridiagonal(links[:-2], jnp.stack([others, corner], 1))
+    of_wave = solutions[:, 0]
+    of_corner = solutions[:, 1]
+    load = wave[-1] + jnp.sum(corner * of_wave)
+    # K is antisymmetric, so that the pivot is at least 1.
+    last = load / (1 + jnp.sum(corner * of_corner))
+    return jnp.append(of_wave - last * of_corner, last)
 
 
 def _solve_tridiagonal(links: Array, loads: Array) -> Array:
     """x with (1 + K) x = loads `(n, k)`; K is antisymmetric with `links` above its
     diagonal.
     """
+    # The routine takes diagonals of full length.
     zero = jnp.zeros(1, links.dtype)
-    lower, upper = jnp.concatenate([zero, -links]), jnp.concatenate([links, zero])
+    lower = jnp.concatenate([zero, -links])
+    upper = jnp.concatenate([links, zero])
     return jax.lax.linalg.tridiagonal_solve(lower, jnp.ones_like(upper), upper, loads)
 
 
@@ -255,10 +261,9 @@ def _solve_by_gradients(flow: FlowEdges, wave: Array, h: Array) -> Array:
     # The diagonal of 1 - (h G)^2 as preconditioner.
     diagonal = jnp.ones_like(wave)
     for i, axis in enumerate(flow.grid.axes):
-        squares = axis.node_faces(
-            jnp.square(h * flow.velocity[i] / (2 * float(axis.weights[0]))), i
-        )
-        diagonal = diagonal + squares[0] + squares[1]
+        links = h * flow.velocity[i] / (2 * float(axis.weights[0]))
+        below, above = axis.node_faces(jnp.square(links), i)
+        diagonal = diagonal + below + above
 
     def refine(
         state: tuple[Array, Array, Array, Array],
@@ -271,24 +276,21 @@ def _solve_by_gradients(flow: FlowEdges, wave: Array, h: Array) -> Array:
             maxiter=CONSTANTS.refinement_iterations,
             M=lambda u: u / diagonal,
         )
-        after = wave - (y + correction) - apply_flow(y + correction)
+        corrected = y + correction
+        after = wave - corrected - apply_flow(corrected)
+        # Near rounding a correction may do harm: the better one of the two is kept.
         better = norm(after) < norm(residual)
         gain = norm(after) / norm(residual)
-        return (
-            jnp.where(better, y + correction, y),
-            jnp.where(better, after, residual),
-            gain,
-            k + 1,
-        )
+        y = jnp.where(better, corrected, y)
+        return y, jnp.where(better, after, residual), gain, k + 1
 
     def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
         _, residual, gain, k = state
         above_rounding = norm(residual) > 2 * jnp.finfo(wave.dtype).eps * norm(wave)
-        return (
-            above_rounding
-            & (gain < CONSTANTS.min_refinement_gain)
-            & (k < CONSTANTS.refinements)
-        )
+        still_gains = gain < CONSTANTS.min_refinement_gain
+        return above_rounding & still_gains & (k < CONSTANTS.refinements)
 
-    start = (jnp.zeros_like(wave), wave, jnp.zeros((), wave.dtype), jnp.zeros((), int))
-    return jax.lax.while_loop(unfinished, refine, start)[0]
+    no_gain_yet = jnp.zeros((), wave.dtype)
+    start = (jnp.zeros_like(wave), wave, no_gain_yet, jnp.zeros((), int))
+    solution, *_ = jax.lax.while_loop(unfinished, refine, start)
+    return solution

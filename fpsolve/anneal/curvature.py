@@ -1,11 +1,13 @@
 """Global constants of a path at a lambda: convexity, largest decrease and Lipschitz
 constant of d_lambda log pi.
 
-    kappa        with Hess U >= kappa:  D rho >= kappa                                   (Bakry-Emery)
-                 with U = V + b, Hess V >= kappa:  D rho >= kappa exp(-osc(b) / D)       (Holley-Stroock)
-    sup_decrease sup(-ell), the largest decrease of log pi per lambda: M = lambda'
-    sup(-ell)
-    lipschitz    sup |grad ell|, the Lipschitz constant of ell = d_lambda log pi
+    kappa         Hess U >= kappa:               D rho >= kappa
+                  (Bakry-Emery)
+                  U = V + b, Hess V >= kappa:    D rho >= kappa exp(-osc(b) / D)
+                  (Holley-Stroock)
+    sup_decrease  sup(-ell), the largest decrease of log pi per lambda:
+                  M = lambda' sup(-ell)
+    lipschitz     sup |grad ell|, the Lipschitz constant of ell = d_lambda log pi
 
 rho is the constant of the logarithmic Sobolev inequality of pi. Suprema are taken over
 the nodes of a grid and, where the box truncates an unbounded line, over points up to 64
@@ -69,28 +71,20 @@ def path_constants(
     # Points in the box and beyond it are sampled together, by one program.
     inside = _points(coarse)
     points = np.concatenate([inside, _points_beyond(grid)])
-    arrays = map(
-        np.asarray,
-        _sample_path(path, np.asarray(diffusion, float), points, grid, lambdas),
-    )
-    samples = PathSamples(*arrays)
-    return [
-        _constants_at(
-            float(diffusion),
-            coarse,
-            len(inside),
-            PathSamples(*(values[k] for values in samples)),
-        )
-        for k in range(len(lambdas))
-    ]
+    number = np.asarray(diffusion, float)
+    arrays = map(np.asarray, _sample_path(path, number, points, grid, lambdas))
+    found = []
+    # The samples of one lambda after another.
+    for row in zip(*arrays, strict=True):
+        samples = PathSamples(*row)
+        found.append(_constants_at(float(diffusion), coarse, len(inside), samples))
+    return found
 
 
 def _constants_at(
     diffusion: float, coarse: Grid, inside: int, samples: PathSamples
 ) -> PathConstants:
-    """The constants at one lambda; the first `inside` points are those of the coarse
-    grid.
-    """
+    """The constants at one lambda; `inside` points are those of the coarse grid."""
     shell_size = CONSTANTS.shell_directions + 2 * coarse.ndim
     ell = samples.driving - samples.mean
     # ell is a number, and its slope one over a length.
@@ -105,9 +99,8 @@ def _constants_at(
         return PathConstants(convexity, "Bakry-Émery", sup_decrease, lipschitz)
     energy = np.asarray(samples.energy[:inside])
     rate = _holley_stroock(diffusion, coarse, energy, samples.least_curvature[inside:])
-    return PathConstants(
-        rate, "Holley-Stroock" if rate > 0 else "none", sup_decrease, lipschitz
-    )
+    criterion = "Holley-Stroock" if rate > 0 else "none"
+    return PathConstants(rate, criterion, sup_decrease, lipschitz)
 
 
 @sampling_program
@@ -121,7 +114,9 @@ def _sample_path(
         one = jnp.ones_like(lam)
 
         def driving(x: Array) -> Array:
-            return -jax.jvp(lambda lam: energy(x, lam), (lam,), (one,))[1] / diffusion
+            energy_at = lambda lam: energy(x, lam)
+            _, change = jax.jvp(energy_at, (lam,), (one,))
+            return -change / diffusion
 
         # The mean over pi, on the grid; log pi is shifted by its maximum so that exp
         # does not overflow.
@@ -132,9 +127,14 @@ def _sample_path(
         mean = -grid.integrate(pi * changes / diffusion) / grid.integrate(pi)
 
         def values(x: Array) -> PathSamples:
-            curvature = _least_eigenvalue(jax.hessian(energy)(x, lam))
-            steepness = jnp.sqrt(jnp.sum(jax.grad(driving)(x) ** 2))
-            return PathSamples(energy(x, lam), curvature, driving(x), steepness, mean)
+            gradient = jax.grad(driving)(x)
+            return PathSamples(
+                energy=energy(x, lam),
+                least_curvature=_least_eigenvalue(jax.hessian(energy)(x, lam)),
+                driving=driving(x),
+                steepness=jnp.sqrt(jnp.sum(gradient**2)),
+                mean=mean,
+            )
 
         return jax.vmap(values)(points)._replace(mean=mean)
 
@@ -144,21 +144,23 @@ def _sample_path(
 def _least_eigenvalue(matrix: Array) -> Array:
     """The least eigenvalue of a symmetric matrix `(d, d)`."""
     # Formulas for d = 1 and 2, where LAPACK, called once for each point, would be slow.
-    if matrix.shape[0] == 1:
+    ndim = matrix.shape[0]
+    if ndim == 1:
         return matrix[0, 0]
-    if matrix.shape[0] == 2:
-        half = (matrix[0, 0] - matrix[1, 1]) / 2
-        return (matrix[0, 0] + matrix[1, 1]) / 2 - jnp.hypot(
-            half, (matrix[0, 1] + matrix[1, 0]) / 2
-        )
+    if ndim == 2:
+        first, second = matrix[0, 0], matrix[1, 1]
+        half = (first - second) / 2
+        centre = (first + second) / 2
+        off_diagonal = (matrix[0, 1] + matrix[1, 0]) / 2
+        return centre - jnp.hypot(half, off_diagonal)
     return jnp.linalg.eigvalsh(matrix)[0]
 
 
 def _points(grid: Grid) -> np.ndarray:
     """All points of a grid, `(m, d)`."""
-    return np.stack(
-        np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1
-    ).reshape(-1, grid.ndim)
+    nodes = [axis.nodes for axis in grid.axes]
+    coordinates = np.meshgrid(*nodes, indexing="ij")
+    return np.stack(coordinates, axis=-1).reshape(-1, grid.ndim)
 
 
 def _supremum(near: np.ndarray, far: np.ndarray, shell_size: int, unit: float) -> float:
@@ -172,10 +174,8 @@ def _supremum(near: np.ndarray, far: np.ndarray, shell_size: int, unit: float) -
     if far.size:
         shells = np.max(far.reshape(-1, shell_size), axis=1)
         growth = CONSTANTS.unbounded_growth * (unit + abs(shells[-2]))
-        if (
-            not np.all(np.isfinite(shells))
-            or shells[-1] > max(largest, shells[-2]) + growth
-        ):
+        still_grows = shells[-1] > max(largest, shells[-2]) + growth
+        if still_grows or not np.all(np.isfinite(shells)):
             return np.inf
         largest = max(largest, float(np.max(shells)))
     return largest if np.isfinite(largest) else np.inf
@@ -193,12 +193,12 @@ def _points_beyond(grid: Grid) -> np.ndarray:
     # Random directions, scaled to the surface of a cube, and the directions of the
     # axes. The seed is fixed: one path has one answer. The maximum keeps a vanishing
     # direction from 0 / 0.
-    random = (
-        np.random.default_rng(0).normal(size=(CONSTANTS.shell_directions, grid.ndim))
-        * unbounded
-    )
-    random = random / np.maximum(np.max(np.abs(random), axis=1, keepdims=True), 1e-12)
-    along_axes = np.concatenate([np.eye(grid.ndim), -np.eye(grid.ndim)]) * unbounded
+    generator = np.random.default_rng(0)
+    random = generator.normal(size=(CONSTANTS.shell_directions, grid.ndim)) * unbounded
+    largest = np.max(np.abs(random), axis=1, keepdims=True)
+    random = random / np.maximum(largest, 1e-12)
+    identity = np.eye(grid.ndim)
+    along_axes = np.concatenate([identity, -identity]) * unbounded
     directions = np.concatenate([random, along_axes])
     radii = np.asarray(CONSTANTS.shells)[:, None, None]
     return (middle + radii * half * directions).reshape(-1, grid.ndim)
@@ -207,9 +207,11 @@ def _points_beyond(grid: Grid) -> np.ndarray:
 def _coarse_grid(grid: Grid) -> Grid:
     """The same box with few enough nodes for a convex envelope."""
     most = CONSTANTS.envelope_nodes if grid.ndim < 3 else CONSTANTS.envelope_nodes_3d
-    return Grid(
-        *(type(axis)(axis.lower, axis.upper, min(axis.n, most)) for axis in grid.axes)
-    )
+    axes = []
+    for axis in grid.axes:
+        kind = type(axis)
+        axes.append(kind(axis.lower, axis.upper, min(axis.n, most)))
+    return Grid(*axes)
 
 
 def _holley_stroock(
@@ -227,7 +229,8 @@ def _holley_stroock(
     if outside <= 0:
         return 0.0
     heights = energy.reshape(coarse.shape)
-    half_square = (np.sum(_points(coarse) ** 2, axis=-1) / 2).reshape(coarse.shape)
+    squares = np.sum(_points(coarse) ** 2, axis=-1)
+    half_square = (squares / 2).reshape(coarse.shape)
     nodes = [np.asarray(axis.nodes) for axis in coarse.axes]
     # A larger kappa relaxes faster in V, at the price of a larger oscillation of b: the
     # best of several is taken.
@@ -236,17 +239,18 @@ def _holley_stroock(
         reduced = heights - kappa * half_square
         b = reduced - envelope(reduced, nodes)
         # V continues U beyond the box only if it equals U at the edge of the box.
-        at_edge = max(np.max(np.take(b, [0, -1], axis=i)) for i in range(coarse.ndim))
+        edges = [np.take(b, [0, -1], axis=i) for i in range(coarse.ndim)]
+        at_edge = max(np.max(edge) for edge in edges)
         if at_edge <= CONSTANTS.envelope_contact * np.ptp(reduced):
             # b >= 0: its oscillation is its maximum
-            best = max(best, kappa * float(np.exp(-np.max(b) / diffusion)))
+            oscillation = np.max(b)
+            rate = kappa * float(np.exp(-oscillation / diffusion))
+            best = max(best, rate)
     return best
 
 
 def envelope(heights: np.ndarray, nodes: list[np.ndarray]) -> np.ndarray:
-    """The convex envelope of values on a grid: the Legendre transform, twice, axis by
-    axis.
-    """
+    """The convex envelope of values on a grid: the Legendre transform, twice."""
     # f*(p) = max_x p x - f(x), and f** is the envelope.
     slopes = [_slopes(heights, x, i) for i, x in enumerate(nodes)]
     dual = -heights
@@ -265,13 +269,13 @@ def _slopes(heights: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
     In more dimensions they are as many quantiles of the slopes as there are nodes,
     twice; the envelope is then lower, which is safe.
     """
-    steps = np.diff(x).reshape(-1, *(1,) * (heights.ndim - 1 - axis))
+    later = heights.ndim - 1 - axis
+    steps = np.diff(x).reshape(-1, *[1] * later)
     found = (np.diff(heights, axis=axis) / steps).ravel()
-    return np.unique(
-        found
-        if heights.ndim == 1
-        else np.quantile(found, np.linspace(0, 1, 2 * len(x)))
-    )
+    if heights.ndim == 1:
+        return np.unique(found)
+    fractions = np.linspace(0, 1, 2 * len(x))
+    return np.unique(np.quantile(found, fractions))
 
 
 def _conjugate(
@@ -279,7 +283,8 @@ def _conjugate(
 ) -> np.ndarray:
     """max over x of p x + values, along one axis."""
     values = np.moveaxis(values, axis, -1)
-    best = np.full((*values.shape[:-1], len(p)), -np.inf)
+    shape = (*values.shape[:-1], len(p))
+    best = np.full(shape, -np.inf)
     # One node at a time, so that no table of all pairs (x, p) is held in memory.
     for k, node in enumerate(x):
         best = np.maximum(best, p * node + values[..., k, None])

@@ -1,7 +1,8 @@
 """Distances of a density p from the Gibbs density pi, accurate for small distances and
 for thin tails.
 
-    KL = int p log(p/pi) - p + pi       TV = (1/2) int |p - pi|       1 - F,  F = (int sqrt(p pi))^2
+    KL = int p log(p/pi) - p + pi,    TV = (1/2) int |p - pi|,
+    1 - F,  F = (int sqrt(p pi))^2
 
 Where p is close to pi the integrand of KL is summed from its series in h = p/pi - 1,
 whose terms do not cancel. Where pi underflows, log pi is used. A negative density,
@@ -28,20 +29,21 @@ def relative_entropy(
     gibbs = xp.exp(log_gibbs)
     # In every `where` below the unused branch is kept finite: under `grad` it would
     # turn into NaN.
-    close = (gibbs > 0) & (xp.abs(density - gibbs) < CONSTANTS.series_range * gibbs)
-    h = xp.where(close, (density - gibbs) / xp.where(close, gibbs, 1), 0)
+    difference = density - gibbs
+    small = xp.abs(difference) < CONSTANTS.series_range * gibbs
+    close = (gibbs > 0) & small
+    safe = xp.where(close, gibbs, 1)
+    h = xp.where(close, difference / safe, 0)
     # (1 + h) log(1 + h) - h = sum_n (-h)^n / (n (n - 1)), n >= 2, by Horner's rule.
     series = xp.zeros_like(h)
     for n in range(CONSTANTS.series_terms, 1, -1):
         series = 1 / (n * (n - 1)) - h * series
     p = xp.maximum(density, 0)
     positive = p > 0
-    direct = (
-        xp.where(positive, p * (xp.log(xp.where(positive, p, 1)) - log_gibbs), 0)
-        - p
-        + gibbs
-    )
-    return integral(xp.where(close, gibbs * h**2 * series, direct), grid, xp)
+    log_ratio = xp.log(xp.where(positive, p, 1)) - log_gibbs
+    direct = xp.where(positive, p * log_ratio, 0) - p + gibbs
+    integrand = xp.where(close, gibbs * h**2 * series, direct)
+    return integral(integrand, grid, xp)
 
 
 def relative_entropy_slope(
@@ -50,12 +52,11 @@ def relative_entropy_slope(
     """log(p / pi), `(..., *shape)`: the change of KL per change of p; 0 where p or pi
     has underflowed.
     """
-    positive = (density > 0) & (log_gibbs > xp.log(xp.finfo(density.dtype).tiny))
-    return xp.where(
-        positive,
-        xp.log(xp.where(positive, density, 1)) - xp.where(positive, log_gibbs, 0),
-        0,
-    )
+    smallest = xp.log(xp.finfo(density.dtype).tiny)
+    positive = (density > 0) & (log_gibbs > smallest)
+    log_density = xp.log(xp.where(positive, density, 1))
+    log_pi = xp.where(positive, log_gibbs, 0)
+    return xp.where(positive, log_density - log_pi, 0)
 
 
 def deviation(
@@ -64,14 +65,17 @@ def deviation(
     """The standard deviation of `f` `(..., *shape)` under a density, `(...)`."""
     p = xp.maximum(density, 0)
     mean = integral(p * f, grid, xp)
-    return xp.sqrt(xp.maximum(integral(p * f**2, grid, xp) - mean**2, 0))
+    variance = integral(p * f**2, grid, xp) - mean**2
+    # Rounding can make the difference negative.
+    return xp.sqrt(xp.maximum(variance, 0))
 
 
 def total_variation(
     density: SameArray, log_gibbs: AnyArray, grid: Grid, xp: ArrayModule = jnp
 ) -> SameArray:
     """TV(p, pi), `(...)`."""
-    return integral(xp.abs(density - xp.exp(log_gibbs)), grid, xp) / 2
+    difference = density - xp.exp(log_gibbs)
+    return integral(xp.abs(difference), grid, xp) / 2
 
 
 def total_variation_error(
@@ -89,24 +93,26 @@ def total_variation_error(
     """
     difference = density - xp.exp(log_gibbs)
     leading = difference.ndim - grid.ndim
+    weights = xp.broadcast_to(grid.weights_on_host, grid.shape)
     total: Scalar = 0.0
     sizes: Scalar = 0.0
     for i, axis in enumerate(grid.axes):
         values = xp.moveaxis(difference, leading + i, -1)
-        below, above = xp.abs(values[..., :-1]), xp.abs(values[..., 1:])
-        rise = below + above  # s h
+        before = values[..., :-1]
+        after = values[..., 1:]
+        below = xp.abs(before)
+        rise = below + xp.abs(after)  # s h
         part = below / xp.where(rise > 0, rise, 1)
         # elsewhere there is no kink
-        rise = xp.where(values[..., :-1] * values[..., 1:] < 0, rise, 0)
+        rise = xp.where(before * after < 0, rise, 0)
         # In the weights of the other axes. The cell between the last and the first node
         # of a ring is left out.
-        others = xp.moveaxis(xp.broadcast_to(grid.weights_on_host, grid.shape), i, -1)[
-            ..., :-1
-        ]
+        others = xp.moveaxis(weights, i, -1)[..., :-1]
         spacings = np.diff(axis.nodes) / axis.weights[:-1]
         largest = rise * others * spacings / 6
+        signed = largest * (6 * part * (1 - part) - 1)
         summed = tuple(range(leading, difference.ndim))
-        total = total + xp.sum(largest * (6 * part * (1 - part) - 1), axis=summed)
+        total = total + xp.sum(signed, axis=summed)
         sizes = sizes + xp.sum(largest, axis=summed)
     return (xp.abs(total) + CONSTANTS.kept_of_kinks * sizes) / 2
 
@@ -117,8 +123,11 @@ def infidelity(
     """1 - (int sqrt(p pi))^2, `(...)`."""
     # With s = (1/2) int (sqrt p - sqrt pi)^2 this is s (2 - s), where nothing cancels.
     positive = density > 0
-    root = xp.where(positive, xp.sqrt(xp.where(positive, density, 1)), 0)
-    half = integral((root - xp.exp(log_gibbs / 2)) ** 2, grid, xp) / 2
+    # The derivative of a root is infinite at 0.
+    safe = xp.where(positive, density, 1)
+    root = xp.where(positive, xp.sqrt(safe), 0)
+    root_pi = xp.exp(log_gibbs / 2)
+    half = integral((root - root_pi) ** 2, grid, xp) / 2
     return half * (2 - half)
 
 
@@ -130,17 +139,15 @@ def chi_square(
     positive = gibbs > 0
     difference = density - gibbs
     underflowed = xp.where(difference == 0, 0, xp.inf)
-    return integral(
-        xp.where(positive, difference**2 / xp.where(positive, gibbs, 1), underflowed),
-        grid,
-        xp,
-    )
+    relative = difference**2 / xp.where(positive, gibbs, 1)
+    return integral(xp.where(positive, relative, underflowed), grid, xp)
 
 
 def integral(u: Any, grid: Grid, xp: ArrayModule = jnp) -> Any:
     """The integral of `u` `(..., *shape)` over the last d axes, `(...)`."""
     if xp is jnp:
         return grid.integrate(u)
+    # From the last axis on, so that each product removes one.
     for axis in reversed(grid.axes):
         u = u @ np.asarray(axis.weights, u.dtype)
     return u

@@ -16,7 +16,8 @@ from ..core.program import full_precision
 from ..core.types import Clock, Count, Numbers, PotentialPath, Scalar
 from ..grid import Grid
 from .protocol_request import check_protocol
-from .staircase import Staircase, reweighted_fields, tilted_fields
+from .staircase import Staircase
+from .tilted_work import reweighted_fields, tilted_fields
 
 
 class FluctuationRelations(NamedTuple):
@@ -40,21 +41,23 @@ def relations(
     weights = np.asarray(forward.grid.weights)
     shift = float(forward.free_energy)
     z = 1j * np.asarray(frequencies)
+    # The first axis is that of the frequencies.
     axes = tuple(range(1, forward.grid.ndim + 1))
     # E exp(z (W - ΔF)), and the same from the reverse, whose work is tilted by -(z +
     # 1/D).
     one = np.sum(tilted_fields(forward, z, shift) * weights, axis=axes)
     ratio = reweighted_fields(backward, -z, -shift)
-    last = np.exp(-backward.energies[-1] / backward.diffusion - backward.log_z[-1])
+    # The Gibbs density at the end of the reverse, by which r is relative.
+    log_weights = -backward.energies[-1] / backward.diffusion
+    last = np.exp(log_weights - backward.log_z[-1])
     other = np.sum(ratio * last * weights, axis=axes)
-    crooks = np.max(np.abs(one - other) / np.maximum(np.abs(one), np.abs(other)))
+    larger = np.maximum(np.abs(one), np.abs(other))
+    crooks = np.max(np.abs(one - other) / larger)
     # E exp(-(W - ΔF) / D) = 1.
-    weighted = tilted_fields(
-        forward, np.asarray([-1 / float(forward.diffusion) + 0j]), shift
-    )
-    return FluctuationRelations(
-        float(abs(np.sum(weighted * weights) - 1)), float(crooks)
-    )
+    tilt = np.asarray([-1 / float(forward.diffusion) + 0j])
+    weighted = tilted_fields(forward, tilt, shift)
+    jarzynski = abs(np.sum(weighted * weights) - 1)
+    return FluctuationRelations(float(jarzynski), float(crooks))
 
 
 @full_precision

@@ -1,6 +1,4 @@
-"""Gibbs densities in a time-dependent potential, by small programs that evaluate its
-functions (`core.program`).
-"""
+"""Gibbs densities in a moving potential, by small programs (`core.program`)."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +22,9 @@ def gibbs_density(equation: FokkerPlanck, grid: Grid, t: Scalar) -> Array:
 @sampling_program
 def log_gibbs_at(equation: FokkerPlanck, grid: Grid, times: Numbers) -> Array:
     """log pi_t of mass 1 at `times` `(T,)`, `(T, *shape)`."""
-    return jax.lax.map(lambda t: 2 * equation.log_sqrt_pi(grid, t), jnp.asarray(times))
+    at = lambda t: 2 * equation.log_sqrt_pi(grid, t)
+    # Time by time, which takes the memory of one field besides the result.
+    return jax.lax.map(at, jnp.asarray(times))
 
 
 @sampling_program
@@ -33,9 +33,9 @@ def log_sqrt_pi_and_rate(
 ) -> tuple[Array, Array]:
     """log sqrt(pi_t) and d_t log pi_t, `(*shape)`."""
     t = jnp.asarray(t)
-    log_sqrt_pi, change = jax.jvp(
-        lambda s: equation.log_sqrt_pi(grid, s), (t,), (jnp.ones_like(t),)
-    )
+    log_sqrt_pi_at = lambda s: equation.log_sqrt_pi(grid, s)
+    # One forward derivative, whatever the size of the grid.
+    log_sqrt_pi, change = jax.jvp(log_sqrt_pi_at, (t,), (jnp.ones_like(t),))
     return log_sqrt_pi, 2 * change
 
 
@@ -54,13 +54,13 @@ def sample_energies(
     """U at `points` `(P, d)` and `times` `(T,)`, `(T, P)`."""
     # Batches of one size, so that one compiled program serves any number of times.
     batch = CONSTANTS.feature_batch
-    padded = np.concatenate([times, np.full(-len(times) % batch, times[-1])]).reshape(
-        -1, batch
-    )
+    padding = np.full(-len(times) % batch, times[-1])
+    padded = np.concatenate([times, padding]).reshape(-1, batch)
     rows = [np.asarray(_sample_energies(equation, points, part)) for part in padded]
     return np.concatenate(rows)[: len(times)]
 
 
 @sampling_program
 def _sample_energies(equation: FokkerPlanck, points: AnyArray, times: Numbers) -> Array:
-    return jax.vmap(lambda t: jax.vmap(lambda x: equation.energy(x, t))(points))(times)
+    at = lambda t: jax.vmap(lambda x: equation.energy(x, t))(points)
+    return jax.vmap(at)(times)

@@ -35,10 +35,10 @@ def path_grid(path: PotentialPath, diffusion: Scalar, tol: Real) -> Grid:
     key = None if read is None else content_key(read, diffusion, tol)
     found = _cache.get(key)
     if found is None:
-        found = _common_grid(
-            path,
-            [_grid_at(path, diffusion, tol, lam) for lam in CONSTANTS.fitted_lambdas],
-        )
+        grids = []
+        for lam in CONSTANTS.fitted_lambdas:
+            grids.append(_grid_at(path, diffusion, tol, lam))
+        found = _common_grid(path, grids)
         _cache.put(key, found)
     return found
 
@@ -49,16 +49,15 @@ def _read(path: PotentialPath, diffusion: Scalar) -> PotentialPath | None:
     """
     # One evaluation of the path tells its dimension, which tracing needs.
     try:
-        ndim = dimension(
-            FokkerPlanck(path(jax.device_put(np.zeros(()))), diffusion), None, None, 0.0
-        )
+        start = path(jax.device_put(np.zeros(())))
+        ndim = dimension(FokkerPlanck(start, diffusion), None, None, 0.0)
     except ValueError:
         return None
     return read_path(path, ndim)
 
 
 def _common_grid(path: PotentialPath, grids: list[Grid]) -> Grid:
-    """The grid whose box holds those of `grids`, with the smallest of their spacings."""
+    """The grid whose box holds those of `grids`, with the smallest of the spacings."""
     axes = []
     for column in zip(*(grid.axes for grid in grids), strict=True):
         # A periodic and an unbounded axis have no common grid.
@@ -71,10 +70,8 @@ def _common_grid(path: PotentialPath, grids: list[Grid]) -> Grid:
                 "it is periodic at one lambda and confined at another",
                 cure,
             )
-        lower, upper = (
-            min(axis.lower for axis in column),
-            max(axis.upper for axis in column),
-        )
+        lower = min(axis.lower for axis in column)
+        upper = max(axis.upper for axis in column)
         # The sharpest density of the path sets the spacing of the whole box.
         spacing = min(axis.length / axis.n for axis in column)
         n = int(np.ceil(CONSTANTS.node_density * (upper - lower) / spacing))

@@ -1,7 +1,9 @@
 """Piecewise Chebyshev interpolation of positive functions on [0, 1], in adaptive
 panels.
 
-    log v(λ) = sum_j c_j T_j(x),     λ = a + (b - a) (1 + x) / 2     on a panel [a, b], degree 8, 16 or 32
+    log v(λ) = sum_j c_j T_j(x),      λ = a + (b - a) (1 + x) / 2
+
+on a panel [a, b], of degree 8, 16 or 32.
 
 A panel whose last coefficients are not small gets twice the degree if they decay fast
 enough, and is divided if not. A function that vanishes somewhere on a panel is
@@ -25,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
+from numpy.polynomial import chebyshev
 
 from ..core.types import Scalar
 from .constants import CONSTANTS
@@ -46,55 +49,60 @@ class Panels(eqx.Module):
     logarithms: Array
 
     def __call__(self, lam: Scalar) -> Array:
-        """The functions at λ of any shape `(...)`, `(R, ...)`; constant outside of [0,
-        1].
-        """
+        """The functions at λ `(...)`, `(R, ...)`; constant outside of [0, 1]."""
         lam = jnp.asarray(lam, self.edges.dtype)
         # unlike clip, this has slope 1 at the ends
         lam = jnp.where(lam < 0, 0, jnp.where(lam > 1, 1, lam))
-        k = jnp.clip(
-            jnp.searchsorted(self.edges, lam, side="right") - 1, 0, len(self.edges) - 2
-        )
-        lower, upper = self.edges[k], self.edges[k + 1]
+        after = jnp.searchsorted(self.edges, lam, side="right")
+        # The upper end, 1, belongs to the last panel.
+        k = jnp.clip(after - 1, 0, len(self.edges) - 2)
+        lower = self.edges[k]
+        upper = self.edges[k + 1]
         x = 2 * (lam - lower) / (upper - lower) - 1
         c = jnp.moveaxis(self.coefficients[:, k], -1, 0)
 
         def clenshaw(
             state: tuple[Array, Array], term: Array
         ) -> tuple[tuple[Array, Array], None]:
-            return (term + 2 * x * state[0] - state[1], state[0]), None
+            b1, b2 = state
+            return (term + 2 * x * b1 - b2, b1), None
 
-        zero = jnp.zeros_like(c[0])
-        (b1, b2), _ = jax.lax.scan(clenshaw, (zero, zero), c[1:], reverse=True)
-        value = c[0] + x * b1 - b2
+        constant = c[0]
+        zero = jnp.zeros_like(constant)
+        last, _ = jax.lax.scan(clenshaw, (zero, zero), c[1:], reverse=True)
+        b1, b2 = last
+        value = constant + x * b1 - b2
         logarithm = self.logarithms[:, k]
         # The inner `where` keeps exp from overflowing, and its derivative from NaN,
         # where it is not used.
-        return jnp.where(
-            logarithm, jnp.exp(jnp.where(logarithm, value, 0)), jnp.maximum(value, 0)
-        )
+        exponent = jnp.where(logarithm, value, 0)
+        # Rounding can make a function that vanishes negative.
+        return jnp.where(logarithm, jnp.exp(exponent), jnp.maximum(value, 0))
 
     def evaluate(self, lam: Scalar) -> tuple[np.ndarray, np.ndarray]:
         """The functions at concrete λ `(...)` and their derivatives in λ, `(R, ...)`
         each, by numpy.
         """
-        edges, coefficients = np.asarray(self.edges), np.asarray(self.coefficients)
+        edges = np.asarray(self.edges)
+        coefficients = np.asarray(self.coefficients)
         lam = np.clip(np.asarray(lam, edges.dtype), 0, 1)
-        k = np.clip(np.searchsorted(edges, lam, side="right") - 1, 0, len(edges) - 2)
+        after = np.searchsorted(edges, lam, side="right")
+        k = np.clip(after - 1, 0, len(edges) - 2)
         width = edges[k + 1] - edges[k]
         x = 2 * (lam - edges[k]) / width - 1
         c = np.moveaxis(coefficients[:, k], -1, 0)
         value = _chebyshev_sum(c, x)
-        slope = _chebyshev_sum(np.polynomial.chebyshev.chebder(c), x) * 2 / width
+        slope = _chebyshev_sum(chebyshev.chebder(c), x) * 2 / width
         logarithm = np.asarray(self.logarithms)[:, k]
-        found = np.where(
-            logarithm, np.exp(np.where(logarithm, value, 0)), np.maximum(value, 0)
-        )
-        return found, np.where(logarithm, slope * found, np.where(value > 0, slope, 0))
+        exponent = np.where(logarithm, value, 0)
+        found = np.where(logarithm, np.exp(exponent), np.maximum(value, 0))
+        # The derivative of a logarithm is relative; where a value is cut off it is 0.
+        cut = np.where(value > 0, slope, 0)
+        return found, np.where(logarithm, slope * found, cut)
 
 
 class _Interval(NamedTuple):
-    """An interval to interpolate on, with the Chebyshev degree `panel_degrees[level]`."""
+    """An interval to interpolate on; `panel_degrees[level]` is the Chebyshev degree."""
 
     lower: float
     upper: float
@@ -132,28 +140,26 @@ def interpolate(
         _Interval(lower, upper, 0)
         for lower, upper in itertools.pairwise(edges.tolist())
     ]
-    done = []
+    done: list[_Panel] = []
     largest_costs = np.zeros(len(powers))
     while waiting:
         # All intervals of a round are evaluated together: `rows` works in batches.
         nodes = [_nodes(interval) for interval in waiting]
-        new = np.asarray(
-            sorted({lam for lambdas in nodes for lam in lambdas} - known.keys())
-        )
+        needed = {lam for lambdas in nodes for lam in lambdas}
+        new = np.asarray(sorted(needed - known.keys()))
         if new.size:
             values = rows(new)
             known.update(zip(new.tolist(), values.T, strict=True))
-            largest_costs = np.maximum(largest_costs, _largest_costs(values, powers))
+            costs = _largest_costs(values, powers)
+            largest_costs = np.maximum(largest_costs, costs)
         following: list[_Interval] = []
         for interval, lambdas in zip(waiting, nodes, strict=True):
             values = np.stack([known[lam] for lam in lambdas], axis=1)
             negligible = CONSTANTS.negligible_cost * largest_costs
+            # A row of zeros has no cost to compare with.
+            safe = np.where(negligible > 0, negligible, 1)
             # How much an error counts: less where the cost itself is negligible.
-            counts = np.minimum(
-                1,
-                _largest_costs(values, powers)
-                / np.where(negligible > 0, negligible, 1),
-            )
+            counts = np.minimum(1, _largest_costs(values, powers) / safe)
             # levels are no costs: each value counts, however small
             counts[[LOWEST, SECOND]] = 1
             panel, parts = _try_interval(interval, lambdas, values, counts, tol)
@@ -161,9 +167,8 @@ def interpolate(
                 done.append(panel)
             following += parts
         waiting = following
-    return _assemble(sorted(done, key=lambda panel: panel.lower)), np.asarray(
-        sorted(known)
-    )
+    ascending = sorted(done, key=lambda panel: panel.lower)
+    return _assemble(ascending), np.asarray(sorted(known))
 
 
 def _try_interval(
@@ -183,15 +188,14 @@ def _try_interval(
     errors[SECOND] = 0  # not controlled: this row serves only to find crossings
 
     # Accurate, or so narrow that its error does not count in an integral over λ.
-    if (
-        np.all(errors < tol)
-        or np.all(errors * width < tol)
-        or width < CONSTANTS.min_panel_width
-    ):
+    accurate = np.all(errors < tol)
+    does_not_count = np.all(errors * width < tol)
+    if accurate or does_not_count or width < CONSTANTS.min_panel_width:
         return _Panel(lower, coefficients, logarithms), []
 
     # For an analytic function twice the degree squares the error.
-    if level + 1 < len(CONSTANTS.panel_degrees) and np.max(errors) ** 2 < tol:
+    has_next_degree = level + 1 < len(CONSTANTS.panel_degrees)
+    if has_next_degree and np.max(errors) ** 2 < tol:
         return None, [_Interval(lower, upper, level + 1)]
 
     # Else there is a kink or a singularity nearby: divide, at a crossing of levels if
@@ -202,34 +206,30 @@ def _try_interval(
 
 
 def _largest_costs(values: np.ndarray, powers: np.ndarray) -> np.ndarray:
-    """The largest cost of each row `(R,)`: the row divided by a power of the lowest
-    level.
-    """
-    return np.max(np.abs(values) / values[LOWEST] ** powers[:, None], axis=1)
+    """The largest row over a power of the lowest level, for each row `(R,)`."""
+    divisors = values[LOWEST] ** powers[:, None]
+    return np.max(np.abs(values) / divisors, axis=1)
 
 
 def _assemble(panels: list[_Panel]) -> Panels:
     """Panels in ascending order as arrays, with coefficients padded to one degree."""
     size = CONSTANTS.panel_degrees[-1] + 1
-    padded = [
-        np.pad(panel.coefficients, ((0, 0), (0, size - panel.coefficients.shape[1])))
-        for panel in panels
-    ]
+    padded = []
+    for panel in panels:
+        missing = size - panel.coefficients.shape[1]
+        padded.append(np.pad(panel.coefficients, ((0, 0), (0, missing))))
     edges = np.asarray([*(panel.lower for panel in panels), 1.0])
     logarithms = np.stack([panel.logarithms for panel in panels], axis=1)
     # `device_put` compiles nothing; `jnp.asarray` would compile a program for each
     # shape.
-    return Panels(
-        *(
-            jax.device_put(array)
-            for array in (edges, np.stack(padded, axis=1), logarithms)
-        )
-    )
+    arrays = (edges, np.stack(padded, axis=1), logarithms)
+    return Panels(*(jax.device_put(array) for array in arrays))
 
 
 def _chebyshev_sum(c: np.ndarray, x: np.ndarray | np.floating) -> np.ndarray:
-    """sum_j c_j T_j(x) by Clenshaw's recurrence, `c` `(degree + 1, R, ...)`, x `(...)`."""
-    b1, b2 = np.zeros_like(c[0]), np.zeros_like(c[0])
+    """sum_j c_j T_j(x) by Clenshaw's rule, c `(degree + 1, R, ...)`; x `(...)`."""
+    b1 = np.zeros_like(c[0])
+    b2 = np.zeros_like(c[0])
     for term in c[:0:-1]:
         b1, b2 = term + 2 * x * b1 - b2, b1
     return c[0] + x * b1 - b2
@@ -243,24 +243,25 @@ def _nodes(interval: _Interval) -> list[float]:
     """
     lower, upper, level = interval
     largest = CONSTANTS.panel_degrees[-1]
-    angles = (
-        np.arange(largest + 1)[:: largest // CONSTANTS.panel_degrees[level]] / largest
-    )
+    stride = largest // CONSTANTS.panel_degrees[level]
+    angles = np.arange(largest + 1)[::stride] / largest
     x = -np.cos(np.pi * angles)
-    return [lower, *(lower + (upper - lower) * (1 + x[1:-1]) / 2).tolist(), upper]
+    inner = lower + (upper - lower) * (1 + x[1:-1]) / 2
+    # The ends are exact, since two panels share the values there.
+    return [lower, *inner.tolist(), upper]
 
 
 def _coefficient_matrix(degree: int) -> np.ndarray:
     """The matrix from values at the Chebyshev nodes to coefficients."""
     x = -np.cos(np.pi * np.arange(degree + 1) / degree)
-    return np.linalg.inv(np.polynomial.chebyshev.chebvander(x, degree))
+    return np.linalg.inv(chebyshev.chebvander(x, degree))
 
 
 def _fit(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows `(R, degree + 1)` are interpolated by their logarithms, and the
-    coefficients.
-    """
-    smallest, largest = np.min(values, axis=1), np.max(values, axis=1)
+    """Which of the rows `(R, degree + 1)` take logarithms, and the coefficients."""
+    smallest = np.min(values, axis=1)
+    largest = np.max(values, axis=1)
+    # A logarithm is steep where a function nearly vanishes.
     logarithms = smallest > CONSTANTS.min_logarithm_ratio * largest
     logarithms[[LOWEST, SECOND]] = True  # levels are positive, however small
     safe = np.where(logarithms[:, None], values, 1)
@@ -272,33 +273,35 @@ def _tail_errors(coefficients: np.ndarray, logarithms: np.ndarray) -> np.ndarray
     """The relative error of each row, estimated by its last coefficients, `(R,)`."""
     # An error of a logarithm is relative already. 1e-300 avoids 0 / 0 for a row of
     # zeros.
-    scale = np.where(logarithms, 1, np.sum(np.abs(coefficients), axis=1) + 1e-300)
-    return (
-        np.max(np.abs(coefficients[:, -CONSTANTS.tail_coefficients :]), axis=1) / scale
-    )
+    sizes = np.abs(coefficients)
+    scale = np.where(logarithms, 1, np.sum(sizes, axis=1) + 1e-300)
+    tail = np.max(sizes[:, -CONSTANTS.tail_coefficients :], axis=1)
+    return tail / scale
 
 
 def _crossing(lambdas: list[float], values: np.ndarray) -> float | None:
-    """The λ at which the two levels cross, or None if they do not cross once in the
-    interval.
-    """
+    """The λ at which the two levels cross; None unless they cross just once."""
     distance = np.log(values[SECOND] / values[LOWEST])
     degree = len(lambdas) - 1
     # Reverse the sign of the distance before the j-th node, for each j, and keep the
     # smoothest result.
     matrix = _coefficient_matrix(degree)
+    nodes = np.arange(degree + 1)
     candidates = [
-        matrix @ np.where(np.arange(degree + 1) < j, distance, -distance)
-        for j in range(degree + 2)
+        matrix @ np.where(nodes < j, distance, -distance) for j in range(degree + 2)
     ]
-    tails = [np.max(np.abs(c[-CONSTANTS.tail_coefficients :])) for c in candidates]
+    count = CONSTANTS.tail_coefficients
+    tails = [np.max(np.abs(c[-count:])) for c in candidates]
     j = int(np.argmin(tails))
     if j in (0, degree + 1) or not np.any(distance):
         # smoothest without a change of sign, or a level that is double everywhere
         return None
-    roots = np.polynomial.chebyshev.chebroots(candidates[j])
+    roots = chebyshev.chebroots(candidates[j])
     tol = CONSTANTS.root_tol
     real = np.sort(roots[np.abs(roots.imag) < tol].real)
+    # A crossing at an end of the interval would divide off a panel of no width.
     inside = [root for root in real if -1 + tol < root < 1 - tol]
+    if len(inside) != 1:
+        return None
     lower, upper = lambdas[0], lambdas[-1]
-    return lower + (upper - lower) * (1 + inside[0]) / 2 if len(inside) == 1 else None
+    return lower + (upper - lower) * (1 + inside[0]) / 2

@@ -1,8 +1,10 @@
 """How the gap and the costs are computed at given lambdas of a path: the one way for
 the whole path.
 
-    one closed axis     chains of cells between its ends, extrapolated (`costs.line_costs`)
-    any other grid      three levels and two linear solves on the grid, in a basis or on finite volumes
+    one closed axis   chains of cells between its ends, extrapolated
+                      (`costs.line_costs`)
+    any other grid    three levels and two linear solves on the grid, in a basis or on
+                      finite volumes
 
 The companions of a solver have other cells and, on a line, wider boxes
 (`plan.companion`).
@@ -67,15 +69,20 @@ class PathSolver:
 
     def solve(self, lambdas: np.ndarray) -> Solved:
         """The gap, the level above it and the costs at `lambdas` `(M,)`."""
-        if self.scheme is not None:
-            rows = [
-                self._solve_one(self.scheme, *pair) for pair in self._motions(lambdas)
-            ]
-            gap, second, costs, seen = zip(*rows, strict=True)
-            costs = Costs(*(np.asarray(column) for column in zip(*costs, strict=True)))
-            return Solved(np.asarray(gap), np.asarray(second), costs, np.asarray(seen))
-        found = line_costs(self.equation, self.grid.axes[0], lambdas)
-        return Solved(found.gap, found.gap, found, np.zeros(len(lambdas)))
+        if self.scheme is None:
+            found = line_costs(self.equation, self.grid.axes[0], lambdas)
+            return Solved(found.gap, found.gap, found, np.zeros(len(lambdas)))
+        rows = []
+        for lam, motion in self._motions(lambdas):
+            rows.append(self._solve_one(self.scheme, lam, motion))
+        gap, second, costs, seen = zip(*rows, strict=True)
+        columns = (np.asarray(column) for column in zip(*costs, strict=True))
+        return Solved(
+            gap=np.asarray(gap),
+            second=np.asarray(second),
+            costs=Costs(*columns),
+            seen=np.asarray(seen),
+        )
 
     def companion(self) -> "PathSolver":
         """The same on a companion grid."""
@@ -85,8 +92,10 @@ class PathSolver:
         """The same as `solve`, with NaN at each λ where nothing is found: functions
         need not be finite beyond the box that the user gave.
         """
+        # Chains are solved in batches; on other grids each λ may fail by itself.
+        parts = [lambdas] if self.scheme is None else lambdas[:, None]
         rows = []
-        for part in [lambdas] if self.scheme is None else lambdas[:, None]:
+        for part in parts:
             try:
                 rows.append(self.solve(part))
             except (ValueError, NumericalFailure, np.linalg.LinAlgError):
@@ -103,29 +112,22 @@ class PathSolver:
         at = jax.device_put(np.asarray(lam))
         # The ground state, the gap, and the level above it, which may cross the gap.
         modes = spectrum(self.equation, self.grid, 3, t=at, scheme=scheme, check=False)
-        levels, algebra = (
-            np.asarray(modes.values),
-            np.asarray(modes.error_parts["algebra"]),
-        )
-        gap, error = float(levels[1]), float(algebra[1])
-        samples = (
-            sample_equation(scheme, self.equation, self.grid, at, True)
-            if self.solves
-            else None
-        )
-        costs = Costs(
-            *map(float, grid_costs(motion, samples, scheme, self.grid, self.solves))
-        )
+        levels = np.asarray(modes.values)
+        algebra = np.asarray(modes.error_parts["algebra"])
+        gap = float(levels[1])
+        error = float(algebra[1])
+        samples = None
+        if self.solves:
+            samples = sample_equation(scheme, self.equation, self.grid, at, True)
+        found = grid_costs(motion, samples, scheme, self.grid, self.solves)
+        costs = Costs(*map(float, found))
         # The relative error of the gap, which all costs contain.
         size = max(gap, error)
         costs = costs._replace(error=max(costs.error, error / size))
+        seen = float(modes.errors[1]) / size
         # A gap below its own error counts as closed.
-        return (
-            gap if gap > error else 0.0,
-            float(levels[2]),
-            costs,
-            float(modes.errors[1]) / size,
-        )
+        resolved_gap = gap if gap > error else 0.0
+        return resolved_gap, float(levels[2]), costs, seen
 
 
 def path_solver(equation: FokkerPlanck, grid: Grid, solves: bool) -> PathSolver:
@@ -137,17 +139,13 @@ def path_solver(equation: FokkerPlanck, grid: Grid, solves: bool) -> PathSolver:
         return PathSolver(equation, Grid(_shortest_chain(axis)), None, solves)
     scheme = _path_scheme(equation, grid)
     if scheme.spectral:
-        grid = coarsen_grid(
-            equation,
-            grid,
-            np.asarray(CONSTANTS.fitted_lambdas),
-            CONSTANTS.path_wave_tol,
-        )
+        lambdas = np.asarray(CONSTANTS.fitted_lambdas)
+        grid = coarsen_grid(equation, grid, lambdas, CONSTANTS.path_wave_tol)
     return PathSolver(equation, grid, scheme, solves)
 
 
 def _shortest_chain(axis: Axis) -> Axis:
-    """Equal cells between the ends of a closed axis, as many as the shortest chain has."""
+    """Equal cells between the ends of a closed axis, those of the shortest chain."""
     kind = Line if axis.unbounded else Reflecting
     return kind(axis.lower, axis.upper, CONSTANTS.chain_cells[0])
 
@@ -163,15 +161,12 @@ def motions(
     """The motion at each λ in turn, as numpy arrays `(*shape)`."""
     # Batches of one size, so that one compiled program serves all, and small enough for
     # memory.
-    batch = (
-        len(lambdas)
-        if len(lambdas) == CONSTANTS.first_lambdas
-        else CONSTANTS.sample_batch
-    )
+    batch = CONSTANTS.sample_batch
+    if len(lambdas) == CONSTANTS.first_lambdas:
+        batch = len(lambdas)
     batch = max(1, min(batch, CONSTANTS.max_samples // grid.size))
-    padded = np.concatenate(
-        [lambdas, np.full(-len(lambdas) % batch, lambdas[-1])]
-    ).reshape(-1, batch)
+    padding = np.full(-len(lambdas) % batch, lambdas[-1])
+    padded = np.concatenate([lambdas, padding]).reshape(-1, batch)
     for start, part in zip(range(0, len(lambdas), batch), padded, strict=True):
         motion = jax.tree.map(np.asarray, motion_on(equation, grid, part))
         for k in range(min(batch, len(lambdas) - start)):
@@ -187,8 +182,7 @@ def _path_scheme(equation: FokkerPlanck, grid: Grid) -> Scheme:
     for lam in (0.0, 0.5, 1.0):
         at = jax.device_put(np.asarray(lam))
         start = gibbs_density(equation, grid, at)
-        if not choose_scheme(
-            equation, grid, None, start, at[None], 1e-10
-        ).scheme.spectral:
+        choice = choose_scheme(equation, grid, None, start, at[None], 1e-10)
+        if not choice.scheme.spectral:
             return ScharfetterGummel()
     return Spectral()

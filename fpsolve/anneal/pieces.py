@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Callable
 
 import numpy as np
+from numpy.polynomial import chebyshev
 
 from .constants import CONSTANTS
 
@@ -39,19 +40,13 @@ def smooth_pieces(sample: Sampler, edges: np.ndarray) -> np.ndarray:
     # A function is resolved relative to its own variation; a constant one needs no
     # resolution.
     scale = np.ptp(dense, axis=0)
-    rounding = (
-        CONSTANTS.feature_rounding
-        * np.finfo(dense.dtype).eps
-        * np.max(np.abs(dense), axis=0)
-    )
+    unit = CONSTANTS.feature_rounding * np.finfo(dense.dtype).eps
+    rounding = unit * np.max(np.abs(dense), axis=0)
     allowed = np.maximum(CONSTANTS.feature_tol * scale, rounding)
 
-    nodes = -np.cos(
-        np.pi * np.arange(CONSTANTS.feature_degree + 1) / CONSTANTS.feature_degree
-    )
-    to_coefficients = np.linalg.inv(
-        np.polynomial.chebyshev.chebvander(nodes, CONSTANTS.feature_degree)
-    )
+    degree = CONSTANTS.feature_degree
+    nodes = -np.cos(np.pi * np.arange(degree + 1) / degree)
+    to_coefficients = np.linalg.inv(chebyshev.chebvander(nodes, degree))
     waiting = list(itertools.pairwise(edges))
     found = set(edges.tolist())
     while waiting:
@@ -59,21 +54,21 @@ def smooth_pieces(sample: Sampler, edges: np.ndarray) -> np.ndarray:
         inner = CONSTANTS.feature_margin
         centres = np.asarray([(a + b) / 2 for a, b in waiting])
         halves = np.asarray([(b - a) / 2 for a, b in waiting])
-        values = sample(
-            (centres[:, None] + (1 - inner) * halves[:, None] * nodes).ravel()
-        )
+        at = centres[:, None] + (1 - inner) * halves[:, None] * nodes
+        values = sample(at.ravel())
         values = values.reshape(len(waiting), len(nodes), -1)[..., finite]
         following = []
         for (a, b), table in zip(waiting, values, strict=True):
             coefficients = to_coefficients @ table
             inside = (places > a) & (places < b)
-            error = np.max(np.abs(coefficients[-CONSTANTS.tail_coefficients :]), axis=0)
+            tail = coefficients[-CONSTANTS.tail_coefficients :]
+            error = np.max(np.abs(tail), axis=0)
             if np.any(inside):
-                x = (2 * places[inside] - a - b) / ((b - a) * (1 - inner))
-                difference = (
-                    np.polynomial.chebyshev.chebval(x, coefficients).T - dense[inside]
-                )
-                error = np.maximum(error, np.max(np.abs(difference), axis=0))
+                width = (b - a) * (1 - inner)
+                x = (2 * places[inside] - a - b) / width
+                interpolated = chebyshev.chebval(x, coefficients).T
+                difference = np.abs(interpolated - dense[inside])
+                error = np.maximum(error, np.max(difference, axis=0))
             # Near a singularity the halving ends where an interval no longer counts.
             if np.all(error <= allowed) or b - a < CONSTANTS.min_feature * whole:
                 continue
@@ -92,7 +87,8 @@ def irregular_fractions(count: int) -> np.ndarray:
     multiples of the golden ratio.
     """
     k = np.arange(count)
-    return (k + np.modf(k * (np.sqrt(5) - 1) / 2)[0]) / count
+    shifts, _ = np.modf(k * (np.sqrt(5) - 1) / 2)
+    return (k + shifts) / count
 
 
 def irregular_points(lower: np.ndarray, upper: np.ndarray, count: int) -> np.ndarray:
@@ -103,11 +99,11 @@ def irregular_points(lower: np.ndarray, upper: np.ndarray, count: int) -> np.nda
     multiples of the powers of the root of x^(d+1) = x + 1.
     """
     ndim = len(lower)
+    # By fixed-point iteration, which contracts.
     root = 2.0
     for _ in range(CONSTANTS.root_iterations):
         root = (1 + root) ** (1 / (ndim + 1))
     shifts = root ** -np.arange(1.0, ndim + 1)
-    return (
-        lower
-        + (upper - lower) * np.modf(0.5 + np.arange(1, count + 1)[:, None] * shifts)[0]
-    )
+    multiples = np.arange(1, count + 1)[:, None] * shifts
+    fractions, _ = np.modf(0.5 + multiples)
+    return lower + (upper - lower) * fractions

@@ -13,7 +13,7 @@ from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..path import Driven
 from ..path.mix import Identity
-from .along import check_path
+from .confinement import check_path
 from .constants import CONSTANTS
 from .grid_for_path import path_grid
 from .read import read_path, read_schedule
@@ -57,10 +57,12 @@ def check_protocol(
             "Give fp.Mix(start, end) or a function.",
         )
     if tol is None:
+        # Rounding is larger in single precision.
         in_double = jnp.zeros(()).dtype == jnp.float64
         tol = CONSTANTS.work_law_tol if in_double else CONSTANTS.work_law_tol_single
     if not 0 < check_finite_number("tol", tol) < 1:
         raise_value_error("tol", tol, "it must be between 0 and 1", "Give 1e-6, say.")
+    # A protocol may go back and jump at its ends, which its work counts.
     total = check_schedule(schedule, monotone=False)
     if grid is None:
         grid = path_grid(path, diffusion, CONSTANTS.learn_grid_tol)
@@ -68,7 +70,9 @@ def check_protocol(
         raise_value_error(
             "grid", grid, "it must be a grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say."
         )
+    # lambda is the time of this equation.
     by_lambda = FokkerPlanck(Driven(read_path(path, grid.ndim), Identity()), diffusion)
+    # The Gibbs density exp(-U / D) needs one D for all axes and points.
     if callable(by_lambda.diffusion) or np.ndim(by_lambda.diffusion):
         raise_value_error(
             "diffusion",

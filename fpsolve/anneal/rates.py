@@ -1,6 +1,4 @@
-"""The gap and the four costs of moving along a path, from the functions that are
-interpolated.
-"""
+"""The gap and the four costs of a path, from the interpolated functions."""
 
 from typing import Any, NamedTuple
 
@@ -26,6 +24,14 @@ def rates_of(rows: AnyArray) -> Rates:
     """The rates from the rows of the interpolated table: gap, second level, drive,
     score_drive, length, exact.
     """
+    # The second level serves to find crossings only (`panels`).
     gap, _, drive, score_drive, *more = rows
     wasserstein, exact = more or (None, None)
-    return Rates(gap, drive, drive / gap, score_drive / gap**1.5, wasserstein, exact)
+    return Rates(
+        gap=gap,
+        drive=drive,
+        bound=drive / gap,
+        score=score_drive / gap**1.5,
+        wasserstein=wasserstein,
+        exact=exact,
+    )

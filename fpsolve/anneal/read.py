@@ -75,11 +75,8 @@ def read_path(path: PotentialPath, ndim: int) -> PotentialPath:
         return path
     # A user's function is traced once, for a point, a lambda and a time.
     point, scalar = _shapes(ndim)
-    return ReadPath(
-        read_function(
-            lambda x, lam, t: as_potential(path(lam))(x, t), point, scalar, scalar
-        )
-    )
+    energy = lambda x, lam, t: as_potential(path(lam))(x, t)
+    return ReadPath(read_function(energy, point, scalar, scalar))
 
 
 def read_schedule(schedule: Any) -> Any:
@@ -93,7 +90,8 @@ def read_schedule(schedule: Any) -> Any:
         schedule = schedule.padded(CONSTANTS.schedule_pieces)
     if is_plain(schedule):
         return schedule
-    read = read_function(lambda t: jnp.asarray(schedule(t)), _shapes(1)[1])
+    _, scalar = _shapes(1)
+    read = read_function(lambda t: jnp.asarray(schedule(t)), scalar)
     return ReadSchedule(_real(schedule.total), read)
 
 
@@ -162,19 +160,20 @@ def read_noising(path: object, ndim: int) -> Any:
         "score": (point, scalar),
         "drift": (point, scalar),
     }
-    functions = {
-        name: getattr(path, name)
-        for name in arguments
-        if callable(getattr(path, name, None))
-    }
+    # A path need not have all of the methods.
+    functions = {}
+    for name in arguments:
+        method = getattr(path, name, None)
+        if callable(method):
+            functions[name] = method
     if callable(path):
         functions["energy"] = lambda x, lam: as_potential(path(lam))(x)
         arguments["energy"] = (point, scalar)
 
     def read(name: str) -> ReadFunction:
-        return read_function(
-            lambda *values: jnp.asarray(functions[name](*values)), *arguments[name]
-        )
+        function = functions[name]
+        as_arrays = lambda *values: jnp.asarray(function(*values))
+        return read_function(as_arrays, *arguments[name])
 
     return ReadNoising({name: read(name) for name in functions})
 
@@ -183,9 +182,8 @@ def read_error(error: Any, ndim: int) -> Formula | None:
     """The error of a score, e(x, lambda), as a pytree; None stays None."""
     if is_plain(error):
         return error
-    return ReadError(
-        read_function(lambda x, lam: jnp.asarray(error(x, lam)), *_shapes(ndim))
-    )
+    as_arrays = lambda x, lam: jnp.asarray(error(x, lam))
+    return ReadError(read_function(as_arrays, *_shapes(ndim)))
 
 
 def _shapes(ndim: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:

@@ -27,10 +27,10 @@ from ..core.checks import is_concrete
 from ..core.program import compiled
 from ..core.types import Clock
 from ..step.breakpoints import find_breakpoints
-from .bounds import Features
 from .constants import CONSTANTS
 from .gibbs import box_points, sample_energies
 from .pieces import smooth_pieces
+from .schedule_samples import Features
 from .transport_request import TransportRequest
 
 
@@ -63,24 +63,23 @@ def time_features(
     if last == 0:
         return np.zeros(0), Features(lambdas, np.zeros(1), None)
     given = np.asarray(request.breakpoints, float)
-    found = [
-        t
-        for t in find_breakpoints(equation, grid, last)
-        if np.all(np.abs(given - t) > margin)
-    ]
+    # A breakpoint that was given is exact, and one that was found is not.
+    found = []
+    for t in find_breakpoints(equation, grid, last):
+        if np.all(np.abs(given - t) > margin):
+            found.append(t)
     breakpoints = np.sort(np.concatenate([given, found]))
-    breakpoints = breakpoints[
-        (breakpoints > 2 * margin) & (breakpoints < last - 2 * margin)
-    ]
+    after_start = breakpoints > 2 * margin
+    before_end = breakpoints < last - 2 * margin
+    breakpoints = breakpoints[after_start & before_end]
     # Two that are as near as the margin have no node between them.
     breakpoints = breakpoints[np.diff(breakpoints, prepend=-np.inf) > 4 * margin]
 
     points = box_points(grid)
     sample = lambda times: sample_energies(equation, points, times)
     pieces = smooth_pieces(sample, np.concatenate([[0.0], breakpoints, [last]]))
-    return breakpoints, Features(
-        lambdas, pieces, _first_jump(sample, breakpoints, margin, last)
-    )
+    jump = _first_jump(sample, breakpoints, margin, last)
+    return breakpoints, Features(lambdas, pieces, jump)
 
 
 def _first_jump(
@@ -94,19 +93,20 @@ def _first_jump(
         return None
     # Across a kink, and at twice the distance: the difference doubles there, and at a
     # jump it does not.
-    sides = [
-        sample(breakpoints + k * margin) - sample(breakpoints - k * margin)
-        for k in (1, 2)
-    ]
-    near, far = (
-        np.max(np.abs(np.where(np.isfinite(side), side, 0)), axis=1) for side in sides
-    )
-    scale = np.max(
-        np.abs(np.nan_to_num(sample(np.asarray([0.0, last])), posinf=0, neginf=0))
-    )
-    jumps = (near > CONSTANTS.jump_share * far) & (
-        near > CONSTANTS.feature_rounding * np.finfo(float).eps * scale
-    )
+    sizes = []
+    for k in (1, 2):
+        above = sample(breakpoints + k * margin)
+        below = sample(breakpoints - k * margin)
+        difference = above - below
+        # A wall, where both are infinite, has no difference.
+        finite = np.where(np.isfinite(difference), difference, 0)
+        sizes.append(np.max(np.abs(finite), axis=1))
+    near, far = sizes
+    ends = np.asarray([0.0, last])
+    at_ends = np.nan_to_num(sample(ends), posinf=0, neginf=0)
+    scale = np.max(np.abs(at_ends))
+    rounding = CONSTANTS.feature_rounding * np.finfo(float).eps * scale
+    jumps = (near > CONSTANTS.jump_share * far) & (near > rounding)
     return float(breakpoints[jumps][0]) if np.any(jumps) else None
 
 
@@ -117,9 +117,7 @@ def run_times(
     fastest: float,
     extra: np.ndarray,
 ) -> RunTimes:
-    """The times of a run; `fastest` is the largest gap on the path, `extra` `(E,)` are
-    further nodes.
-    """
+    """The times of a run; `fastest` is the largest gap, `extra` `(E,)` more nodes."""
     requested = np.asarray(request.times, float)
     last = float(requested[-1])
     margin = CONSTANTS.breakpoint_margin * last
@@ -127,36 +125,40 @@ def run_times(
     # for every density.
     fits = request.grid.size * CONSTANTS.report_times <= CONSTANTS.max_run_values
     generous = fits and (request.grid.ndim == 1 or not request.counterdiabatic)
-    spacing = (
-        float(request.total) / (CONSTANTS.report_times - 1) if generous else np.inf
-    )
+    spacing = np.inf
+    if generous:
+        spacing = float(request.total) / (CONSTANTS.report_times - 1)
 
     nodes: list[np.ndarray] = []
     edges = [0.0, *breakpoints, last]
     for k, (a, b) in enumerate(itertools.pairwise(edges)):
+        # A node lies on a known side of each breakpoint.
         start = a + margin if k > 0 else a
         end = b - margin if k + 2 < len(edges) else b
         if generous:
-            inner = features.times[
-                (features.times > start + margin) & (features.times < end - margin)
-            ]
+            pieces = features.times
+            between = (pieces > start + margin) & (pieces < end - margin)
+            inner = pieces[between]
             stretch = _stretch_nodes(np.asarray([start, *inner, end]), spacing, fastest)
         else:
             stretch = np.asarray([start, end])
-        more = np.concatenate([extra, requested]) if not generous else extra
+        more = extra
+        if not generous:
+            more = np.concatenate([extra, requested])
         stretch = np.union1d(
             stretch, more[(more > start + margin) & (more < end - margin)]
         )
         nodes.append(_snapped(stretch, requested, spacing))
-    stretches = np.repeat(np.arange(len(nodes)), [len(row) for row in nodes])
+    lengths = [len(row) for row in nodes]
+    stretches = np.repeat(np.arange(len(nodes)), lengths)
     table = np.concatenate(nodes)
     times = np.union1d(table, requested)
     return RunTimes(
-        times,
-        np.searchsorted(times, requested),
-        np.searchsorted(times, table),
-        stretches,
-        breakpoints,
+        times=times,
+        requested=np.searchsorted(times, requested),
+        nodes=np.searchsorted(times, table),
+        stretches=stretches,
+        breakpoints=breakpoints,
     )
 
 
@@ -169,7 +171,9 @@ def _stretch_nodes(edges: np.ndarray, spacing: float, fastest: float) -> np.ndar
         return edges[:1]
     rows = []
     for a, b in itertools.pairwise(edges):
-        parts = max(CONSTANTS.work_nodes, int(np.ceil((b - a) / spacing * (1 - 1e-12))))
+        # Below by 1e-12, so that rounding adds no part.
+        needed = int(np.ceil((b - a) / spacing * (1 - 1e-12)))
+        parts = max(CONSTANTS.work_nodes, needed)
         rows.append(np.linspace(a, b, parts + 1))
     nodes = np.unique(np.concatenate(rows))
     graded = []
@@ -186,14 +190,16 @@ def _snapped(nodes: np.ndarray, requested: np.ndarray, spacing: float) -> np.nda
     """
     if len(nodes) < 3:
         return nodes
-    nearest = requested[np.argmin(np.abs(nodes[:, None] - requested), axis=1)]
-    room = np.minimum(np.diff(nodes)[:-1], np.diff(nodes)[1:]) / 4
+    distances = np.abs(nodes[:, None] - requested)
+    nearest = requested[np.argmin(distances, axis=1)]
+    # At most a quarter of an interval, so that the nodes keep their order.
+    steps = np.diff(nodes)
+    room = np.minimum(steps[:-1], steps[1:]) / 4
+    inner = slice(1, -1)
+    shift = np.abs(nearest - nodes)[inner]
+    is_near = shift <= np.minimum(room, spacing / 4)
     moved = nodes.copy()
-    moved[1:-1] = np.where(
-        np.abs(nearest - nodes)[1:-1] <= np.minimum(room, spacing / 4),
-        nearest[1:-1],
-        nodes[1:-1],
-    )
+    moved[inner] = np.where(is_near, nearest[inner], nodes[inner])
     return np.unique(moved)
 
 
@@ -223,30 +229,31 @@ def traced_times(request: TransportRequest) -> TracedTimes:
     # Many times to report divide the run finely enough.
     parts = CONSTANTS.traced_panels if len(requested) < CONSTANTS.traced_panels else 1
     even = last * jnp.arange(parts + 1) / parts
-    edges = jnp.sort(
-        jnp.concatenate(
-            [
-                even.astype(requested.dtype),
-                requested,
-                given,
-                kinks.astype(requested.dtype),
-            ]
-        )
-    )
+    dtype = requested.dtype
+    all_edges = [even.astype(dtype), requested, given, kinks.astype(dtype)]
+    edges = jnp.sort(jnp.concatenate(all_edges))
     # Known edges that coincide to rounding are one: `evolve` takes no times twice.
     rounding = CONSTANTS.time_rounding * jnp.finfo(edges.dtype).eps * last
     if is_concrete(edges):
         host = np.asarray(edges)
-        edges = as_array(
-            host[np.diff(host, prepend=-np.inf) > float(rounding)], edges.dtype
-        )
-    x = (1 + np.polynomial.legendre.leggauss(traced_nodes(len(edges) - 1))[0]) / 2
-    inside = edges[:-1, None] + jnp.diff(edges)[:, None] * np.concatenate([[0.0], x])
+        distinct = np.diff(host, prepend=-np.inf) > float(rounding)
+        edges = as_array(host[distinct], dtype)
+    nodes, _ = np.polynomial.legendre.leggauss(traced_nodes(len(edges) - 1))
+    # The lower edge of a panel, and the nodes of Gauss in it.
+    fractions = np.concatenate([[0.0], (1 + nodes) / 2])
+    widths = jnp.diff(edges)
+    inside = edges[:-1, None] + widths[:, None] * fractions
     times = jnp.concatenate([inside.ravel(), edges[-1:]])
     # A jump at a breakpoint that was given is dealt with by the method.
     jumped = jumped & (len(request.breakpoints) == 0)
+    # Of edges that coincide the lowest is kept, which may be below a requested time.
+    positions = jnp.searchsorted(edges, requested - rounding)
     return TracedTimes(
-        edges, times, jnp.searchsorted(edges, requested - rounding), jumped, missed
+        edges=edges,
+        times=times,
+        requested=positions,
+        jumped=jumped,
+        missed=missed,
     )
 
 
@@ -266,22 +273,25 @@ def traced_kinks(schedule: Clock, last: Array) -> tuple[Array, Array, Array]:
     """
     arrays, static = eqx.partition(schedule, eqx.is_inexact_array)
     arrays, last = jax.lax.stop_gradient((arrays, last))
+    # A few random directions stand for all numbers. The seed is fixed, so that one
+    # schedule has one answer.
     generator = np.random.default_rng(0)
     leaves, structure = jax.tree.flatten(arrays)
     directions = []
     for _ in range(CONSTANTS.kink_directions):
-        random = [
-            jnp.asarray(generator.normal(size=leaf.shape), leaf.dtype)
-            for leaf in leaves
-        ]
+        random = []
+        for leaf in leaves:
+            normal = generator.normal(size=leaf.shape)
+            random.append(jnp.asarray(normal, leaf.dtype))
         directions.append(jax.tree.unflatten(structure, random))
 
     def rows_at(t: Array) -> Array:
         """The schedule and its derivatives at one time."""
         value = lambda arrays: jnp.asarray(eqx.combine(arrays, static)(t))
-        derivatives = [
-            jax.jvp(value, (arrays,), (direction,))[1] for direction in directions
-        ]
+        derivatives = []
+        for direction in directions:
+            _, derivative = jax.jvp(value, (arrays,), (direction,))
+            derivatives.append(derivative)
         return jnp.stack([value(arrays), *derivatives])
 
     sample = jax.vmap(rows_at)
@@ -291,45 +301,36 @@ def traced_kinks(schedule: Clock, last: Array) -> tuple[Array, Array, Array]:
     scale = jnp.max(jnp.abs(table), axis=0)
     scale = jnp.where(scale > 0, scale, 1)
     noise = CONSTANTS.feature_rounding * jnp.finfo(table.dtype).eps
-    second = jnp.max(jnp.abs(jnp.diff(table / scale, 2, axis=0)), axis=1)
+    second_differences = jnp.diff(table / scale, 2, axis=0)
+    second = jnp.max(jnp.abs(second_differences), axis=1)
 
     # As `step.breakpoints` does: a kink stands out from its neighbours on both sides.
-    padded = jnp.pad(second, CONSTANTS.kink_neighbours, mode="edge")
-    at = lambda k: padded[
-        CONSTANTS.kink_neighbours + k : CONSTANTS.kink_neighbours + k + count - 1
-    ]
-    distant = jnp.maximum(at(-CONSTANTS.kink_neighbours), at(CONSTANTS.kink_neighbours))
-    likely = (
-        (second > CONSTANTS.kink_outstanding * distant + noise)
-        & (second >= at(-1))
-        & (second > at(1))
-    )
-    strength, index = jax.lax.top_k(
-        jnp.where(likely, second, 0), CONSTANTS.traced_kinks
-    )
+    reach = CONSTANTS.kink_neighbours
+    padded = jnp.pad(second, reach, mode="edge")
+    at = lambda k: padded[reach + k : reach + k + count - 1]
+    distant = jnp.maximum(at(-reach), at(reach))
+    stands_out = second > CONSTANTS.kink_outstanding * distant + noise
+    # Of two equal neighbours only one counts.
+    likely = stands_out & (second >= at(-1)) & (second > at(1))
+    # The number of kinks is fixed, as shapes are under a transformation.
+    candidates = jnp.where(likely, second, 0)
+    strength, index = jax.lax.top_k(candidates, CONSTANTS.traced_kinks)
 
     def cut(_: Array, interval: tuple[Array, Array]) -> tuple[Array, Array]:
         """A part of an interval, that with the largest second difference."""
         start, length = interval
-        places = (
-            start[:, None]
-            + length[:, None]
-            * jnp.arange(CONSTANTS.kink_cuts + 1)
-            / CONSTANTS.kink_cuts
-        )
+        cuts = CONSTANTS.kink_cuts
+        parts = length[:, None] * jnp.arange(cuts + 1) / cuts
+        places = start[:, None] + parts
         values = jax.vmap(sample)(places) / scale
-        largest = jnp.argmax(
-            jnp.max(jnp.abs(jnp.diff(values, 2, axis=1)), axis=2), axis=1
-        )
-        step = length / CONSTANTS.kink_cuts
+        differences = jnp.abs(jnp.diff(values, 2, axis=1))
+        largest = jnp.argmax(jnp.max(differences, axis=2), axis=1)
+        step = length / cuts
+        # A second difference spans two parts.
         return start + largest * step, 2 * step
 
-    start, length = jax.lax.fori_loop(
-        0,
-        CONSTANTS.kink_levels,
-        cut,
-        (times[index], jnp.full(index.shape, 2 * last / count)),
-    )
+    found = (times[index], jnp.full(index.shape, 2 * last / count))
+    start, length = jax.lax.fori_loop(0, CONSTANTS.kink_levels, cut, found)
     kinks = jnp.where(strength > 0, start + length / 2, last)
 
     # A jump: the schedule differs across the margin by more than its slopes on both
@@ -338,6 +339,9 @@ def traced_kinks(schedule: Clock, last: Array) -> tuple[Array, Array, Array]:
     value = lambda times: sample(times)[:, 0]
     near = jnp.abs(value(kinks + margin) - value(kinks - margin))
     far = jnp.abs(value(kinks + 2 * margin) - value(kinks - 2 * margin))
-    inside = (strength > 0) & (kinks > 2 * margin) & (kinks < last - 2 * margin)
-    jumps = inside & (near > CONSTANTS.jump_share * far) & (near > noise * scale[0])
+    after_start = kinks > 2 * margin
+    before_end = kinks < last - 2 * margin
+    inside = (strength > 0) & after_start & before_end
+    above_noise = near > noise * scale[0]
+    jumps = inside & (near > CONSTANTS.jump_share * far) & above_noise
     return kinks, jnp.any(jumps), jnp.sum(likely) > CONSTANTS.traced_kinks

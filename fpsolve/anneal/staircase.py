@@ -4,17 +4,21 @@ take turns.
     λ_0 = 0,   λ_k = λ((k - 1/2) h),  k = 1 .. K,  h = T / K,   λ_{K+1} = 1
 
     work of step k   U_{λ_{k+1}}(x) - U_{λ_k}(x)  at a fixed x, k = 0 .. K
-    heat of step k   exp(h L_{λ_k}), reversible with respect to exp(-U_{λ_k} / D) on the grid, k = 1 .. K
+    heat of step k   exp(h L_{λ_k}), k = 1 .. K, reversible on the grid with respect to
+                     exp(-U_{λ_k} / D)
 
 For the law of x and the work W together, tilted by a number z,
 
-    g(x) = E[ exp(z W) δ(X_T - x) ]:     g <- exp(z (U_{λ_{k+1}} - U_{λ_k})) g,     g <- exp(h L_{λ_k}) g,
+    g(x) = E[ exp(z W) δ(X_T - x) ]:
+        g <- exp(z (U_{λ_{k+1}} - U_{λ_k})) g,     g <- exp(h L_{λ_k}) g,
 
 from g = π_0. Since exp(h L) is reversible, without any other assumption and to rounding
 on any grid and for any K,
 
     Jarzynski   E exp(-W / D) = Z_1 / Z_0
-    Crooks      E exp(z W) = (Z_1 / Z_0) E_r exp(-(z + 1/D) W_r),   W_r the work of the reversed protocol from π_1
+    Crooks      E exp(z W) = (Z_1 / Z_0) E_r exp(-(z + 1/D) W_r)
+
+where W_r is the work of the reversed protocol from π_1.
 
 A jump of λ at an end is part of the first or the last work. In time the rule is
 symmetric: its error is a series in h^2 where λ(t) is smooth between its ends. In space
@@ -35,13 +39,15 @@ from jaxtyping import Array, PyTree
 
 from ..core.checks import is_concrete
 from ..core.program import sampling_program, shape_program
-from ..core.types import AnyArray, ArrayModule, Clock, Numbers, SameArray, Scalar
+from ..core.types import AnyArray, Clock, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..operator import EdgeOperator, Samples, ScharfetterGummel
 from ..propagate import Picture, Uniformization
 from .constants import CONSTANTS
 
+# Rates that balance in detail, and an exponential to rounding: the fluctuation
+# relations need both.
 SCHEME = ScharfetterGummel()
 HEAT = Uniformization()
 Tree = TypeVar("Tree")
@@ -81,7 +87,7 @@ class Staircase(eqx.Module):
 
 
 class Moments(NamedTuple):
-    """`mean` and `variance` of the work; the `density` after the last step, `(*shape)`."""
+    """`mean` and `variance` of the work; `density` after the last step, `(*shape)`."""
 
     mean: Scalar
     variance: Scalar
@@ -100,12 +106,14 @@ class Flight(NamedTuple):
 
 def step_lambdas(schedule: Clock, total: Scalar, count: int) -> Array:
     """λ_0 .. λ_{K+1}, `(K + 2,)`, for K = `count` steps."""
-    return _lambdas_at(schedule, total * ((np.arange(count) + 0.5) / count))
+    middles = (np.arange(count) + 0.5) / count
+    return _lambdas_at(schedule, total * middles)
 
 
 @sampling_program
 def _lambdas_at(schedule: Clock, times: Scalar) -> Array:
     inside = jax.vmap(lambda t: jnp.asarray(schedule(t), float))(times)
+    # The ends are those of the path itself: a jump there is part of the work.
     return jnp.concatenate([jnp.zeros(1), inside, jnp.ones(1)])
 
 
@@ -124,72 +132,83 @@ def make_staircase(
     length = total / (len(lambdas) - 2)
     # Concrete values are handled by numpy, which compiles nothing, in batches of one
     # size, for one program.
+    order = -1 if reverse else 1
     if is_concrete(by_lambda, lambdas, total):
-        ordered = np.asarray(lambdas, float)[:: -1 if reverse else 1]
+        xp = np
+        diffusion = np.asarray(by_lambda.diffusion)
+        ordered = np.asarray(lambdas, float)[::order]
         energies = in_batches(
             lambda part: _sample_energies(by_lambda, grid, part), ordered
         )
         samples = in_batches(
             lambda part: _sample_scheme(by_lambda, grid, part), ordered[1:-1]
         )
-        diffusion, xp = np.asarray(by_lambda.diffusion), np
     else:
-        ordered = jnp.asarray(lambdas, float)[:: -1 if reverse else 1]
+        xp = jnp
+        diffusion = by_lambda.diffusion
+        ordered = jnp.asarray(lambdas, float)[::order]
         energies = _sample_energies(by_lambda, grid, ordered)
         samples = _sample_scheme(by_lambda, grid, ordered[1:-1])
-        diffusion, xp = by_lambda.diffusion, jnp
+    # log Z by logsumexp, which does not overflow.
     log_weights = -energies / diffusion
     axes = tuple(range(1, log_weights.ndim))
     top = xp.max(log_weights, axis=axes, keepdims=True)
     masses = xp.exp(log_weights - top) * xp.asarray(grid.weights)
-    log_z = xp.log(xp.sum(masses, axis=axes)) + top.reshape(-1)
+    total_mass = xp.sum(masses, axis=axes)
+    log_z = xp.log(total_mass) + top.reshape(-1)
     start = xp.exp(log_weights[0] - log_z[0])
-    return Staircase(energies, samples, log_z, start, length, diffusion, grid)
+    return Staircase(
+        energies=energies,
+        samples=samples,
+        log_z=log_z,
+        start=start,
+        length=length,
+        diffusion=diffusion,
+        grid=grid,
+    )
 
 
 def in_batches(f: Callable[[np.ndarray], Any], values: np.ndarray) -> PyTree:
-    """f of `values` `(K,)`, in batches of one size: a pytree of numpy arrays with K
-    rows.
-    """
+    """f of `values` `(K,)` in batches of one size: numpy arrays with K rows."""
     size = CONSTANTS.stairs_batch
-    padded = np.concatenate([values, np.full(-len(values) % size, values[-1])])
+    padding = np.full(-len(values) % size, values[-1])
+    padded = np.concatenate([values, padding])
     rows = [f(part) for part in np.split(padded, len(padded) // size)]
-    return jax.tree.map(
-        lambda *parts: np.concatenate([np.asarray(part) for part in parts])[
-            : len(values)
-        ],
-        *rows,
-    )
+
+    def join(*parts: AnyArray) -> np.ndarray:
+        whole = np.concatenate([np.asarray(part) for part in parts])
+        return whole[: len(values)]
+
+    return jax.tree.map(join, *rows)
 
 
 @sampling_program
 def _sample_energies(equation: FokkerPlanck, grid: Grid, lambdas: AnyArray) -> Array:
-    return jax.lax.map(
-        lambda lam: grid.sample(lambda x: equation.energy(x, lam)), jnp.asarray(lambdas)
-    )
+    at = lambda lam: grid.sample(lambda x: equation.energy(x, lam))
+    return jax.lax.map(at, jnp.asarray(lambdas))
 
 
 @sampling_program
 def _sample_scheme(equation: FokkerPlanck, grid: Grid, lambdas: AnyArray) -> Samples:
-    return jax.lax.map(
-        lambda lam: SCHEME.sample(equation, grid, lam, True), jnp.asarray(lambdas)
-    )
+    at = lambda lam: SCHEME.sample(equation, grid, lam, True)
+    return jax.lax.map(at, jnp.asarray(lambdas))
 
 
 def walk(stairs: Staircase, run: Callable[[Flight, Tree], Tree], state: Tree) -> Tree:
     """`state` after all steps but the last work, by flights of one size, for one
     program; the whole where traced.
     """
+    # Before each heat; the last work has none after it.
     changes = stairs.energies[1:-1] - stairs.energies[:-2]
+    # Traced steps are part of one program already.
     if not is_concrete(stairs, state):
         return run(Flight(changes, stairs.samples, stairs.length), state)
     size = CONSTANTS.stairs_batch
+    length = np.asarray(stairs.length, float)
     for k in range(0, stairs.steps, size):
         part = slice(k, min(k + size, stairs.steps))
         samples = jax.tree.map(lambda row, part=part: row[part], stairs.samples)
-        state = run(
-            Flight(changes[part], samples, np.asarray(stairs.length, float)), state
-        )
+        state = run(Flight(changes[part], samples, length), state)
     return state
 
 
@@ -199,13 +218,15 @@ def work_moments(stairs: Staircase) -> Moments:
     With the fields g_n = E[(W - E W)^n δ(X - x)] nothing is subtracted that is large:
     the mean of each step is taken off when it is added.
     """
-    zero = jnp.zeros_like(jnp.asarray(stairs.start))
-    rows = jnp.stack([jnp.asarray(stairs.start), zero, zero])
-    state = walk(
-        stairs,
-        lambda flight, state: _moment_flight(flight, state, stairs.grid),
-        (rows, jnp.zeros((), rows.dtype)),
-    )
+    # g_0, and g_1 and g_2, which are zero before the first work.
+    density = jnp.asarray(stairs.start)
+    zero = jnp.zeros_like(density)
+    rows = jnp.stack([density, zero, zero])
+
+    def run(flight: Flight, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        return _moment_flight(flight, state, stairs.grid)
+
+    state = walk(stairs, run, (rows, jnp.zeros((), rows.dtype)))
     return _last_moments(stairs.last_change, state, stairs.grid)
 
 
@@ -216,10 +237,12 @@ def _moment_flight(
     def step(
         state: tuple[Array, Array], given: tuple[Array, Samples]
     ) -> tuple[tuple[Array, Array], None]:
-        rows, total = _moment_kick(grid, *state, given[0])
-        return (_heat(given[1], grid, rows, flight.length), total), None
+        change, samples = given
+        rows, total = _moment_kick(grid, *state, change)
+        return (heat(samples, grid, rows, flight.length), total), None
 
-    return jax.lax.scan(step, state, (jnp.asarray(flight.changes), flight.samples))[0]
+    steps = (jnp.asarray(flight.changes), flight.samples)
+    return jax.lax.scan(step, state, steps)[0]
 
 
 @shape_program
@@ -235,140 +258,58 @@ def _moment_kick(
     # Where there is no density, an energy that is not finite does no work.
     change = jnp.where((density == 0) & ~jnp.isfinite(change), 0, change)
     mean = grid.integrate(density * change)
+    # The moments about the mean after this step, which has moved by `mean`.
     rest = change - mean
-    rows = jnp.stack(
-        [density, first + rest * density, second + 2 * rest * first + rest**2 * density]
-    )
-    return rows, total + mean
-
-
-def tilted_fields(stairs: Staircase, tilts: Numbers, centre: Scalar) -> np.ndarray:
-    """E[exp(z (W - centre)) δ(X_T - x)] for `tilts` z `(M,)`, complex or real,
-    `(M, *shape)` complex.
-
-    **Cost**: K exponentials of a step, each of some tens of products, for 2 M fields at
-    a time.
-    """
-    z = np.asarray(tilts).reshape(-1, *[1] * stairs.grid.ndim)
-    # The work that is taken off is spread over the steps, so that no product of factors
-    # overflows before the end.
-    share = np.asarray(centre, float) / (stairs.steps + 1)
-    real = np.broadcast_to(np.asarray(stairs.start), (len(z), *stairs.grid.shape))
-    rows = jnp.asarray(np.concatenate([real, np.zeros_like(real)]))
-    rows = walk(
-        stairs,
-        lambda flight, rows: _tilted_flight(flight, rows, z, share, stairs.grid),
-        rows,
-    )
-    return _to_complex(
-        _tilted_kick(np.asarray(rows), z, stairs.last_change - share, np)
-    )
-
-
-@shape_program
-def _tilted_flight(
-    flight: Flight, rows: Array, z: AnyArray, share: Scalar, grid: Grid
-) -> Array:
-    def step(rows: Array, given: tuple[Array, Samples]) -> tuple[Array, None]:
-        rows = _tilted_kick(rows, z, given[0] - share, jnp)
-        return _heat(given[1], grid, rows, flight.length), None
-
-    return jax.lax.scan(step, rows, (jnp.asarray(flight.changes), flight.samples))[0]
-
-
-def _tilted_kick(
-    rows: SameArray, z: AnyArray, change: AnyArray, xp: ArrayModule
-) -> SameArray:
-    """The rows, real parts and then imaginary parts, times exp(z change)."""
-    g = _to_complex(rows)
-    # Where the density has underflowed the factor may overflow: nothing is left to
-    # multiply.
-    exponent = xp.where((g == 0) | ~xp.isfinite(change), 0, z * change)
-    g = g * xp.exp(exponent)
-    # Real and imaginary parts are fields of their own, since the heat is a real linear
-    # map.
-    return xp.concatenate([g.real, g.imag])
-
-
-def _to_complex(rows: AnyArray) -> Any:
-    count = len(rows) // 2
-    return rows[:count] + 1j * rows[count:]
-
-
-def reweighted_fields(stairs: Staircase, tilts: Numbers, centre: Scalar) -> np.ndarray:
-    """r(x) = E[exp(z (W - centre) - (W - ΔF) / D) δ(X_T - x)] / π_1(x), `(M, *shape)`,
-    for imaginary z `(M,)`.
-
-    In units of π nothing underflows, however steep the potentials are. The generator of
-    r is L, conjugated with π by the ratios of π at neighbours, so that no detailed
-    balance is assumed.
-    """
-    z = np.asarray(tilts).reshape(-1, *[1] * stairs.grid.ndim)
-    share = np.asarray(centre, float) / (stairs.steps + 1)
-    ones = np.ones((len(z), *stairs.grid.shape))
-    rows = jnp.asarray(np.concatenate([ones, 0 * ones]))
-    log_gibbs = -stairs.energies[1:-1] / stairs.diffusion
-    # The flights need log π besides: it takes the place of log_gibbs in the samples.
-    samples = eqx.tree_at(
-        lambda s: s.log_gibbs,
-        stairs.samples,
-        log_gibbs,
-        is_leaf=lambda node: node is None,
-    )
-    stairs = eqx.tree_at(lambda s: s.samples, stairs, samples)
-    rows = walk(
-        stairs,
-        lambda flight, rows: _reweighted_flight(flight, rows, z, share, stairs.grid),
-        rows,
-    )
-    return _to_complex(
-        _tilted_kick(np.asarray(rows), z, stairs.last_change - share, np)
-    )
-
-
-@shape_program
-def _reweighted_flight(
-    flight: Flight, rows: Array, z: AnyArray, share: Scalar, grid: Grid
-) -> Array:
-    def step(rows: Array, given: tuple[Array, Samples]) -> tuple[Array, None]:
-        change, samples = given
-        rows = _tilted_kick(rows, z, change - share, jnp)
-        operator = conjugated(
-            SCHEME.assemble(samples, grid, rows.dtype), samples.log_gibbs
-        )
-        return _exponential(operator, rows, flight.length), None
-
-    return jax.lax.scan(step, rows, (jnp.asarray(flight.changes), flight.samples))[0]
+    new_first = first + rest * density
+    new_second = second + 2 * rest * first + rest**2 * density
+    return jnp.stack([density, new_first, new_second]), total + mean
 
 
 def conjugated(operator: EdgeOperator, log_gibbs: AnyArray | None) -> EdgeOperator:
     """The operator (1/π) L π on fields relative to π, from the ratios of π at
     neighbours, which do not underflow.
     """
-    up, down = [], []
+    up = []
+    down = []
     for i, axis in enumerate(operator.grid.axes):
         below, above = axis.face_neighbors(jnp.asarray(log_gibbs), i)
         up.append(operator.up[i] * jnp.exp(below - above))
         down.append(operator.down[i] * jnp.exp(above - below))
-    bare = EdgeOperator(operator.grid, tuple(up), tuple(down), None, None)
+    bare = EdgeOperator(
+        grid=operator.grid,
+        up=tuple(up),
+        down=tuple(down),
+        potential_term=None,
+        log_sqrt_pi=None,
+    )
     # Mass leaves a node at the rates of L. What this differs from those of the new
     # rates is a potential term.
+    loss = operator.exit_rates - bare.out_rates
     return EdgeOperator(
-        operator.grid, bare.up, bare.down, operator.exit_rates - bare.out_rates, None
+        grid=operator.grid,
+        up=bare.up,
+        down=bare.down,
+        potential_term=loss,
+        log_sqrt_pi=None,
     )
 
 
-def _heat(samples: Samples, grid: Grid, rows: Array, length: Scalar) -> Array:
+def heat(samples: Samples, grid: Grid, rows: Array, length: Scalar) -> Array:
     """exp(length L) of the fields `rows` `(R, *shape)`."""
-    return _exponential(SCHEME.assemble(samples, grid, rows.dtype), rows, length)
+    operator = SCHEME.assemble(samples, grid, rows.dtype)
+    return exponential(operator, rows, length)
 
 
-def _exponential(operator: EdgeOperator, rows: Array, length: Scalar) -> Array:
+def exponential(operator: EdgeOperator, rows: Array, length: Scalar) -> Array:
+    """exp(length L) of the fields `rows` `(R, *shape)`, by the operator itself."""
     prepared = HEAT.prepare(operator, Picture.DENSITY)
     lengths = jnp.asarray(length, rows.dtype)[None]
-    return jax.vmap(
-        lambda u: HEAT.apply(prepared, u, lengths, jnp.zeros(()), 0.0).field[0]
-    )(rows)
+    no_tol = jnp.zeros(())  # the exponential is to rounding in any case
+
+    def apply(u: Array) -> Array:
+        return HEAT.apply(prepared, u, lengths, no_tol, 0.0).field[0]
+
+    return jax.vmap(apply)(rows)
 
 
 def mean_work(
@@ -379,8 +320,9 @@ def mean_work(
     """
     values = []
     for steps in (count, 2 * count):
-        stairs = make_staircase(
-            by_lambda, grid, step_lambdas(schedule, total, steps), total
-        )
+        lambdas = step_lambdas(schedule, total, steps)
+        stairs = make_staircase(by_lambda, grid, lambdas, total)
         values.append(work_moments(stairs).mean)
-    return values[1] + (values[1] - values[0]) / 3
+    coarse, fine = values
+    # With half the step the term in h^2 is a quarter.
+    return fine + (fine - coarse) / 3

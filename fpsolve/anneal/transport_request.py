@@ -28,11 +28,11 @@ from ..grid import Grid
 from ..path import Driven
 from ..plan.validation import check_times, check_tolerance
 from ..step import Magnus
-from .bounds import follow
 from .constants import CONSTANTS
 from .grid_for_path import path_grid
 from .read import read_path, read_schedule
 from .schedule.jumping import Jumping
+from .schedule_samples import follow
 
 
 class TransportRequest(NamedTuple):
@@ -144,9 +144,11 @@ def _check_times(times: Numbers | None, total: Scalar) -> Array:
             return as_array(np.linspace(0, float(total), CONSTANTS.report_times))
         return jnp.linspace(0, total, CONSTANTS.report_times)
     times = check_times(times)
-    if is_concrete(times, total) and np.asarray(times)[-1] > float(total) * (
-        1 + CONSTANTS.schedule_tol
-    ):
+    if not is_concrete(times, total):
+        return times
+    # The last time may exceed the total by rounding.
+    latest = float(total) * (1 + CONSTANTS.schedule_tol)
+    if np.asarray(times)[-1] > latest:
         raise_value_error(
             "times",
             times,
@@ -162,25 +164,21 @@ def _check_breakpoints(breakpoints: Any, method: Any, total: Scalar) -> AnyArray
     """
     # Traced breakpoints have no values to check.
     if not is_concrete(breakpoints, method):
-        given = [jnp.ravel(jnp.asarray(breakpoints, float))]
-        return jnp.sort(
-            jnp.concatenate(
-                [*given, method.breakpoints] if isinstance(method, Magnus) else given
-            )
-        )
+        parts = [jnp.ravel(jnp.asarray(breakpoints, float))]
+        if isinstance(method, Magnus):
+            parts.append(method.breakpoints)
+        return jnp.sort(jnp.concatenate(parts))
     given = np.zeros(0)
     cure = "Give breakpoints=(0.5, 1.0), say: times at which the schedule has a kink."
     if np.size(breakpoints):
-        given = check_numbers(
-            "breakpoints", breakpoints, "they must be times", cure
-        ).astype(float)
+        allowed = "they must be times"
+        given = check_numbers("breakpoints", breakpoints, allowed, cure).astype(float)
         if given.ndim != 1 or not np.all(np.isfinite(given)):
             raise_value_error(
                 "breakpoints", breakpoints, "they must be finite times, (B,)", cure
             )
-        if is_concrete(total) and not (
-            np.all(given >= 0) and np.all(given <= float(total))
-        ):
+        # A traced total has no value to compare with.
+        if is_concrete(total) and np.any((given < 0) | (given > float(total))):
             allowed = f"they must lie within [0, {float(total):g}]"
             raise_value_error(
                 "breakpoints", breakpoints, allowed, "Give times of the schedule."
@@ -275,17 +273,16 @@ def check_schedule(schedule: Any, monotone: bool = True) -> Any:
 def _check_ends(schedule: Clock, total: float) -> None:
     """A `ValueError` for a schedule that jumps at t = 0 or at its total."""
     # In single precision a shorter step would be none.
-    margin = max(
-        CONSTANTS.breakpoint_margin, 4 * float(jnp.finfo(jnp.zeros(()).dtype).eps)
-    )
+    rounding = float(jnp.finfo(jnp.zeros(()).dtype).eps)
+    margin = max(CONSTANTS.breakpoint_margin, 4 * rounding)
     steps = margin * total * np.asarray([0.0, 1.0, 2.0])
     for t, name in ((steps, "0"), (total - steps, "its total")):
-        at, near, far = np.asarray(follow(read_schedule(schedule), t)[0], float)
+        lambdas, _ = follow(read_schedule(schedule), t)
+        at, near, far = np.asarray(lambdas, float)
         # A jump is all of the difference across the first step, and none of that across
         # the second.
-        if abs(near - at) > CONSTANTS.schedule_tol + CONSTANTS.end_jump * abs(
-            far - near
-        ):
+        slope_limit = CONSTANTS.schedule_tol + CONSTANTS.end_jump * abs(far - near)
+        if abs(near - at) > slope_limit:
             cure = (
                 "Take fp.work_law, which counts it, or let it jump a little inside, at "
                 "a time given in breakpoints=."
@@ -301,9 +298,7 @@ def _check_ends(schedule: Clock, total: float) -> None:
 def _check_choices(
     path: PotentialPath, counterdiabatic: object, kappa: Count, score_error: Real
 ) -> None:
-    """A `ValueError` for a path that is not callable, or for an option that is not
-    allowed.
-    """
+    """A `ValueError` for a path or an option that is not allowed."""
     if not callable(path):
         raise_value_error(
             "path",

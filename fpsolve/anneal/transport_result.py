@@ -68,9 +68,7 @@ class Transport(Result):
 
     @property
     def bound(self) -> Array:
-        """The smallest of all upper bounds on `tv`, `(T,)`; infinite where there is
-        none.
-        """
+        """The smallest upper bound on `tv`, `(T,)`; infinite where there is none."""
         if self.bounds is None:
             return _infinite(self.times)
         return as_array(self.bounds.best[0])
@@ -95,17 +93,17 @@ class Transport(Result):
         run, equation = self.solution, self.equation
         # Jarzynski's weights are evolved as a spectral wave: they say nothing about
         # another kind of run.
-        in_waves = (
-            isinstance(run, Solution) and run.scheme.spectral and run.picture == "wave"
-        )
-        if (
-            not in_waves
-            or equation is None
-            or not is_concrete(equation, self.times)
-            or float(self.times[-1]) == 0
-        ):
+        if not isinstance(run, Solution):
             return None
-        return weights_error(equation, self.grid, float(self.times[-1]), self.tol)
+        if not run.scheme.spectral or run.picture != "wave":
+            return None
+        # Under a transformation there is no run of its own to make.
+        if equation is None or not is_concrete(equation, self.times):
+            return None
+        last = float(self.times[-1])
+        if last == 0:
+            return None
+        return weights_error(equation, self.grid, last, self.tol)
 
     @property
     def error(self) -> Array:
@@ -114,9 +112,7 @@ class Transport(Result):
 
     @property
     def errors(self) -> dict[str, Array]:
-        """The parts of `error`, and the absolute errors of all numbers, by name, `(T,)`
-        each.
-        """
+        """The parts of `error`, and the absolute errors of all numbers, `(T,)` each."""
         return density_errors(self.solution) | self.number_errors
 
     @property
@@ -158,6 +154,7 @@ def density_errors(solution: Any) -> dict[str, Array]:
     found = getattr(solution, "errors", None)
     if found is not None:
         return dict(found)
+    # A part that was not estimated is NaN, which passes no comparison.
     unknown = as_array(np.full(solution.error.shape, np.nan), solution.error.dtype)
     return {"time": solution.error, "space": unknown, "box": unknown, "start": unknown}
 

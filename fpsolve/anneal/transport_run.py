@@ -64,7 +64,7 @@ def run_transport(
 
 
 def _tolerance(request: TransportRequest) -> tuple[float, bool]:
-    """The tolerance for `evolve`, and whether it raises an error where it is not met."""
+    """The tolerance for `evolve`, and whether it raises where that is not met."""
     if request.concrete:
         return request.tol, request.throw
     # `evolve` gives it to each interval, and the caller compares the error of the whole
@@ -81,16 +81,13 @@ def _method(request: TransportRequest, count: int) -> Magnus | None:
     if method is None and not request.concrete:
         # The number of steps cannot be chosen from an error: the whole run gets a fixed
         # number.
-        method = Magnus(
-            steps=max(
-                CONSTANTS.min_traced_interval, round(CONSTANTS.traced_steps / count)
-            )
-        )
+        by_interval = round(CONSTANTS.traced_steps / count)
+        method = Magnus(steps=max(CONSTANTS.min_traced_interval, by_interval))
     if np.size(request.breakpoints) == 0:
         return method
-    return (Magnus() if method is None else method).with_breakpoints(
-        request.breakpoints
-    )
+    if method is None:
+        method = Magnus()
+    return method.with_breakpoints(request.breakpoints)
 
 
 def _run_counterdiabatic(
@@ -135,7 +132,8 @@ def _run_on_coarser_grid(request: TransportRequest, times: Array) -> Solution | 
     None where that grid is not much coarser, or where the result shows that it does not
     resolve the waves.
     """
-    grid, tol = request.grid, request.tol
+    grid = request.grid
+    tol = request.tol
     if not all(axis.modes == "fourier" for axis in grid.axes):
         return None
 
@@ -143,13 +141,11 @@ def _run_on_coarser_grid(request: TransportRequest, times: Array) -> Solution | 
     # the equation.
     driven = request.equation.potential
     assert isinstance(driven, Driven)
-    by_lambda = FokkerPlanck(
-        Driven(driven.path, Identity()), request.equation.diffusion
-    )
+    diffusion = request.equation.diffusion
+    by_lambda = FokkerPlanck(Driven(driven.path, Identity()), diffusion)
     lambdas = np.linspace(0, 1, CONSTANTS.coarse_grid_samples)
-    coarse = coarsen_grid(
-        by_lambda, grid, lambdas, CONSTANTS.coarse_grid_tol_fraction * tol
-    )
+    wave_tol = CONSTANTS.coarse_grid_tol_fraction * tol
+    coarse = coarsen_grid(by_lambda, grid, lambdas, wave_tol)
     if coarse.size > CONSTANTS.coarse_grid_fraction * grid.size:
         return None
 
@@ -169,11 +165,9 @@ def _run_on_coarser_grid(request: TransportRequest, times: Array) -> Solution | 
     )
     # A density that lags behind may be sharper than all Gibbs densities of the path:
     # only the result tells.
-    if (
-        int(found.code) != 0
-        or found.picture != "wave"
-        or _largest_aliasing_error(found) > tol
-    ):
+    if int(found.code) != 0 or found.picture != "wave":
+        return None
+    if _largest_aliasing_error(found) > tol:
         return None
     decisions = dict(found.decisions)
     sizes = " x ".join(map(str, coarse.shape))
@@ -186,19 +180,17 @@ def _run_on_coarser_grid(request: TransportRequest, times: Array) -> Solution | 
 
 
 def _largest_aliasing_error(solution: Solution) -> float:
-    """The largest aliasing error of the wave p / sqrt(pi) at any time, in L1 as a
-    density.
-    """
+    """The largest aliasing error of p / sqrt(pi) at any time, in L1 as a density."""
     grid, equation = solution.grid, solution.equation
     assert isinstance(equation, FokkerPlanck)
     ones = np.ones(grid.ndim)
     log_sqrt_pis = np.asarray(log_gibbs_at(equation, grid, solution.times)) / 2
     errors: list[Any] = []
     # an infinite wave has an infinite error
+    densities = np.asarray(solution.values)
     with np.errstate(over="ignore", invalid="ignore"):
-        for density, log_sqrt_pi in zip(
-            np.asarray(solution.values), log_sqrt_pis, strict=True
-        ):
+        for density, log_sqrt_pi in zip(densities, log_sqrt_pis, strict=True):
             wave = divide_by_sqrt_pi(density, log_sqrt_pi, np)
-            errors.append(aliasing_error(grid, wave, np.exp(log_sqrt_pi), ones, np)[0])
+            root = np.exp(log_sqrt_pi)
+            errors.append(aliasing_error(grid, wave, root, ones, np)[0])
     return float(np.max(errors))

@@ -5,12 +5,16 @@
 On finite volumes, with m = sqrt(pi) and a = d_t log pi at the nodes, and J* = v m m_+
 the flux across a face,
 
-    sum over the faces of a cell of J* = -pi a                          so that d_t m + G m = 0 to rounding (T20)
+    sum over the faces of a cell of J* = -pi a,
+
+so that d_t m + G m = 0 to rounding (T20);
+
     one axis     J* is the mass that appears beyond a face, summed from the nearer tail
     a ring       the same, plus the constant that minimises int J*^2 / pi
-    more axes    v = c (phi - phi_+), c = (z / sinh z) / spacing, z = log(m_+ / m): the couplings of Scharfetter and
-                 Gummel; sum_k r_jk (phi_j - phi_k) = -a_j by multigrid, and again for
-                 the residual of the fluxes
+    more axes    v = c (phi - phi_+),  c = (z / sinh z) / spacing,  z = log(m_+ / m):
+                 the couplings of Scharfetter and Gummel;
+                 sum_k r_jk (phi_j - phi_k) = -a_j by multigrid, and again for the
+                 residual of the fluxes
 
 Sums start at zero in both tails and end at the highest node: summed through to the far
 tail, rounding alone would move 1e-17 of mass where there is 1e-40 (control N13). v
@@ -41,7 +45,7 @@ from ..linear.graph_solve import solve_graph
 from ..operator import EdgeOperator
 from ..operator.finite_volume import bernoulli
 from ..operator.flow_edges import FlowEdges
-from ..plan.validation import check_equation
+from ..plan.equation_check import check_equation
 from .constants import CONSTANTS
 from .gibbs import log_sqrt_pi_and_rate
 
@@ -64,17 +68,16 @@ class Velocity(eqx.Module):
         """J* across the faces of each axis, in mass a unit of time: w d_t pi = -(sum of
         the fluxes out of a cell).
         """
-        grid, log_sqrt_pi = self.operator.grid, self.operator.log_sqrt_pi
+        grid = self.operator.grid
+        log_sqrt_pi = self.operator.log_sqrt_pi
         # J* = v m m_+ times the area of the face, which is the product of the other
         # axes' weights.
         fluxes = []
         for i, (axis, velocity) in enumerate(zip(grid.axes, self.faces, strict=True)):
             low, high = axis.face_neighbors(log_sqrt_pi, i)
-            others = [
-                other.weights if j != i else np.ones(1)
-                for j, other in enumerate(grid.axes)
-            ]
-            area = jnp.asarray(_outer(others), velocity.dtype)
+            lengths = [other.weights for other in grid.axes]
+            lengths[i] = np.ones(1)
+            area = jnp.asarray(_outer(lengths), velocity.dtype)
             fluxes.append(velocity * jnp.exp(low + high) * area)
         return tuple(fluxes)
 
@@ -83,28 +86,28 @@ class Velocity(eqx.Module):
         """v at the nodes, the mean of the faces on either side, `(d, *shape)`."""
         components = []
         for i, axis in enumerate(self.operator.grid.axes):
-            sums = axis.node_faces(self.faces[i], i)
+            faces = self.faces[i]
+            below, above = axis.node_faces(faces, i)
             # Nodes at an end have one face only.
-            count = axis.node_faces(jnp.ones_like(self.faces[i]), i)
-            components.append((sums[0] + sums[1]) / (count[0] + count[1]))
+            has_below, has_above = axis.node_faces(jnp.ones_like(faces), i)
+            components.append((below + above) / (has_below + has_above))
         return jnp.stack(components)
 
     @property
     def residual(self) -> Array:
-        """The largest |d_t sqrt(pi) + G sqrt(pi)|, relative to the largest of its
-        terms.
-        """
+        """The largest |d_t sqrt(pi) + G sqrt(pi)|, relative to its largest term."""
         root = jnp.exp(self.operator.log_sqrt_pi)
         change = self.rate * root / 2
         # The scale is the largest single term, d_t sqrt(pi) or a part of G sqrt(pi).
         scale = jnp.max(jnp.abs(change))
         for i, axis in enumerate(self.operator.grid.axes):
             largest = jnp.maximum(*axis.face_neighbors(root, i))
-            term = jnp.abs(self.faces[i]) * largest / (2 * float(axis.weights[0]))
+            width = float(axis.weights[0])
+            term = jnp.abs(self.faces[i]) * largest / (2 * width)
             scale = jnp.maximum(scale, jnp.max(term))
-        return jnp.max(jnp.abs(change + self.operator.wave(root))) / jnp.where(
-            scale > 0, scale, 1
-        )
+        defect = jnp.max(jnp.abs(change + self.operator.wave(root)))
+        # A density that stands still has neither a defect nor a scale.
+        return defect / jnp.where(scale > 0, scale, 1)
 
 
 @full_precision
@@ -112,7 +115,9 @@ def velocity(equation: FokkerPlanck, grid: Grid, t: Real = 0.0) -> Velocity:
     """The velocity field of least energy that transports the Gibbs density of a
     time-dependent process.
 
-        d_t pi = -div(pi v),      v = -grad phi;      on one axis v = -(d_t F) / pi, F the cumulative of pi
+        d_t pi = -div(pi v),      v = -grad phi
+
+    On one axis v = -(d_t F) / pi, with F the cumulative of pi.
 
     **Arguments**: `equation`, an `fp.FokkerPlanck` that has a Gibbs density at every t;
     `grid`, of `fp.Line`, `fp.Reflecting` and `fp.Periodic` axes; `t`, the time, traced
@@ -174,9 +179,8 @@ def _velocity(equation: FokkerPlanck, grid: Grid, t: Array) -> Velocity:
 
 @shape_program
 def _flow(grid: Grid, log_sqrt_pi: Array, rate: Array) -> Velocity:
-    return Velocity(
-        FlowEdges(grid, face_velocity(grid, log_sqrt_pi, rate), log_sqrt_pi), rate
-    )
+    faces = face_velocity(grid, log_sqrt_pi, rate)
+    return Velocity(FlowEdges(grid, faces, log_sqrt_pi), rate)
 
 
 def face_velocity(grid: Grid, log_sqrt_pi: Array, rate: Array) -> tuple[Array, ...]:
@@ -188,8 +192,9 @@ def face_velocity(grid: Grid, log_sqrt_pi: Array, rate: Array) -> tuple[Array, .
     """
     if grid.ndim > 1:
         return _by_multigrid(grid, log_sqrt_pi, rate)
-    if grid.axes[0].boundary == "no_flux":
-        return (_by_sums(log_sqrt_pi, float(grid.axes[0].weights[0]) * rate),)
+    (axis,) = grid.axes
+    if axis.boundary == "no_flux":
+        return (_by_sums(log_sqrt_pi, float(axis.weights[0]) * rate),)
     return (_on_ring(grid, log_sqrt_pi, rate),)
 
 
@@ -200,8 +205,11 @@ def _by_sums(log_sqrt_pi: Array, added: Array) -> Array:
     # The faces below the highest node are summed from the lower end, the others from
     # the upper end.
     below = jnp.arange(len(added) - 1) < jnp.argmax(log_sqrt_pi)
-    upper = _sums_upwards(log_sqrt_pi[::-1], added[::-1], ~below[::-1])[::-1]
-    return upper - _sums_upwards(log_sqrt_pi, added, below)
+    lower = _sums_upwards(log_sqrt_pi, added, below)
+    # The sum from the upper end is that from the lower end of the mirror image.
+    above = ~below
+    mirrored = _sums_upwards(log_sqrt_pi[::-1], added[::-1], above[::-1])
+    return mirrored[::-1] - lower
 
 
 def _sums_upwards(log_sqrt_pi: Array, added: Array, inside: Array) -> Array:
@@ -213,8 +221,11 @@ def _sums_upwards(log_sqrt_pi: Array, added: Array, inside: Array) -> Array:
     """
     log_ratio = log_sqrt_pi[:-1] - log_sqrt_pi[1:]
     # exp(0) where the result is not used: the exponent may be large there.
-    factor = jnp.exp(jnp.where(inside[1:], log_ratio[:-1] + log_ratio[1:], 0))
-    factor = jnp.concatenate([jnp.zeros(1, log_ratio.dtype), factor])
+    over_two_faces = log_ratio[:-1] + log_ratio[1:]
+    exponent = jnp.where(inside[1:], over_two_faces, 0)
+    # Nothing lies below the first face.
+    none = jnp.zeros(1, log_ratio.dtype)
+    factor = jnp.concatenate([none, jnp.exp(exponent)])
     gain = added[:-1] * jnp.exp(jnp.where(inside, log_ratio, 0))
 
     def step(total: Array, face: tuple[Array, Array, Array]) -> tuple[Array, Array]:
@@ -222,7 +233,9 @@ def _sums_upwards(log_sqrt_pi: Array, added: Array, inside: Array) -> Array:
         total = jnp.where(inside, factor * total + gain, 0)
         return total, total
 
-    return jax.lax.scan(step, jnp.zeros((), log_ratio.dtype), (factor, gain, inside))[1]
+    zero = jnp.zeros((), log_ratio.dtype)
+    _, sums = jax.lax.scan(step, zero, (factor, gain, inside))
+    return sums
 
 
 def _on_ring(grid: Grid, log_sqrt_pi: Array, rate: Array) -> Array:
@@ -233,14 +246,16 @@ def _on_ring(grid: Grid, log_sqrt_pi: Array, rate: Array) -> Array:
     # Cut at the face of the smallest density, so that the ring becomes a line.
     low, high = axis.face_neighbors(log_sqrt_pi)
     cut = jnp.argmin(low + high) + 1
-    turned = _by_sums(
-        jnp.roll(log_sqrt_pi, -cut), float(axis.weights[0]) * jnp.roll(rate, -cut)
-    )
-    velocity = jnp.roll(jnp.append(turned, 0), cut)
+    added = float(axis.weights[0]) * jnp.roll(rate, -cut)
+    on_line = _by_sums(jnp.roll(log_sqrt_pi, -cut), added)
+    # No flux through the face at the cut.
+    velocity = jnp.roll(jnp.append(on_line, 0), cut)
     inverse = 1 / _unit_chain(grid, log_sqrt_pi).couplings[0]
     # the velocity of a uniform flux, scaled to be at most 1
     uniform = jnp.exp(jnp.min(low + high) - low - high)
-    return velocity - jnp.sum(inverse * velocity) / jnp.sum(inverse * uniform) * uniform
+    circulation = jnp.sum(inverse * velocity)
+    of_uniform = jnp.sum(inverse * uniform)
+    return velocity - circulation / of_uniform * uniform
 
 
 def _by_multigrid(grid: Grid, log_sqrt_pi: Array, rate: Array) -> tuple[Array, ...]:
@@ -249,7 +264,8 @@ def _by_multigrid(grid: Grid, log_sqrt_pi: Array, rate: Array) -> tuple[Array, .
     """
     operator = _unit_chain(grid, log_sqrt_pi)
     # phi is known up to a constant, which is fixed at the highest node.
-    clamped = (jnp.arange(grid.size) == jnp.argmax(log_sqrt_pi)).reshape(grid.shape)
+    highest = jnp.argmax(log_sqrt_pi)
+    clamped = (jnp.arange(grid.size) == highest).reshape(grid.shape)
     zeros = jnp.zeros(grid.shape, rate.dtype)
     tol = jnp.asarray(CONSTANTS.velocity_tol, rate.dtype)
 
@@ -258,14 +274,15 @@ def _by_multigrid(grid: Grid, log_sqrt_pi: Array, rate: Array) -> tuple[Array, .
         residual = rate
         for i, axis in enumerate(grid.axes):
             below, above = axis.face_neighbors(log_sqrt_pi, i)
-            lower = axis.node_faces(faces[i] * jnp.exp(below - above), i)[0]
-            upper = axis.node_faces(faces[i] * jnp.exp(above - below), i)[1]
+            lower, _ = axis.node_faces(faces[i] * jnp.exp(below - above), i)
+            _, upper = axis.node_faces(faces[i] * jnp.exp(above - below), i)
             residual = residual + (upper - lower) / float(axis.weights[0])
         phi = solve_graph(operator, -residual, clamped, zeros, tol).values
         corrected = []
         for i, axis in enumerate(grid.axes):
             below, above = axis.face_neighbors(phi, i)
-            corrected.append(faces[i] + operator.couplings[i] * (below - above))
+            correction = operator.couplings[i] * (below - above)
+            corrected.append(faces[i] + correction)
         return tuple(corrected)
 
     start = tuple(jnp.zeros_like(c) for c in operator.couplings)
@@ -273,16 +290,23 @@ def _by_multigrid(grid: Grid, log_sqrt_pi: Array, rate: Array) -> tuple[Array, .
 
 
 def _unit_chain(grid: Grid, log_sqrt_pi: Array) -> EdgeOperator:
-    """The reversible Markov chain with unit diffusion whose stationary density is m^2."""
-    up, down = [], []
+    """The reversible Markov chain with unit diffusion and stationary density m^2."""
+    up = []
+    down = []
     for i, axis in enumerate(grid.axes):
         below, above = axis.face_neighbors(log_sqrt_pi, i)
-        spacings = jnp.asarray(axis.spacings, log_sqrt_pi.dtype).reshape(
-            -1, *[1] * (grid.ndim - 1 - i)
-        )
+        # One spacing a face, broadcast over the axes after this one.
+        others = [1] * (grid.ndim - 1 - i)
+        spacings = jnp.asarray(axis.spacings, log_sqrt_pi.dtype).reshape(-1, *others)
         up.append(bernoulli(2 * (below - above)) / spacings)
         down.append(bernoulli(2 * (above - below)) / spacings)
-    return EdgeOperator(grid, tuple(up), tuple(down), None, log_sqrt_pi)
+    return EdgeOperator(
+        grid=grid,
+        up=tuple(up),
+        down=tuple(down),
+        potential_term=None,
+        log_sqrt_pi=log_sqrt_pi,
+    )
 
 
 def _outer(factors: list[np.ndarray]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The law of the work of a protocol as a density: `work_law`.
 
-    p(w) = E δ(W - w) = (1 / 2π) int exp(-i u w) G(u) du,      G(u) = E exp(i u W) = int g(x, u) dx
+    p(w) = E δ(W - w) = (1 / 2π) int exp(-i u w) G(u) du
+    G(u) = E exp(i u W) = int g(x, u) dx
 
 g is the law of the position together with the tilted work (`staircase`), so that the
 inverse transform of g itself is the joint density of position and work. The frequencies
@@ -30,7 +31,8 @@ from ..grid import Grid
 from ..plan.companion import companion
 from .constants import CONSTANTS
 from .protocol_request import ProtocolRequest, check_protocol
-from .staircase import Moments, Staircase, tilted_fields, work_moments
+from .staircase import Moments, Staircase, work_moments
+from .tilted_work import tilted_fields
 from .work_law_result import WorkLaw
 from .work_transform import (
     Window,
@@ -64,7 +66,9 @@ def work_law(
     """The law of the work that is done on a system when its potential follows a path in
     a finite time.
 
-        W = int d_t U(X_t, t) dt,     dX = -grad U dt + sqrt(2 D) dW,     X_0 from the Gibbs density of λ = 0
+        W = int d_t U(X_t, t) dt,     dX = -grad U dt + sqrt(2 D) dW
+
+    X_0 is from the Gibbs density of λ = 0.
 
     **Arguments**
 
@@ -123,10 +127,9 @@ def work_law(
     while _moment_error(runs) > request.tol and _may_refine(runs):
         runs = _refined(request, runs, backward)
     best = extrapolate(runs[1].moments, runs[2].moments)
-    if (
-        not float(best.variance)
-        > CONSTANTS.least_spread * float(request.diffusion) ** 2
-    ):
+    least_variance = CONSTANTS.least_spread * float(request.diffusion) ** 2
+    # Also where it is NaN.
+    if not float(best.variance) > least_variance:
         cure = "Let the potential move while the system is in it."
         raise_value_error(
             "schedule",
@@ -134,28 +137,24 @@ def work_law(
             "its work is the same for all paths of the system",
             cure,
         )
-    window = Window(
-        float(best.mean), CONSTANTS.work_window * float(np.sqrt(best.variance)), points
-    )
+    width = CONSTANTS.work_window * float(np.sqrt(best.variance))
+    window = Window(float(best.mean), width, points)
     window = widened(runs[-1].stairs, window, request.tol)
 
     # 3. The density, in as many steps as it needs.
     fields = [tilted_work_fields(run.stairs, window) for run in runs]
-    while density_error(fields, window, request.grid) > request.tol and _may_refine(
-        runs
-    ):
+    while density_error(fields, window, request.grid) > request.tol:
+        if not _may_refine(runs):
+            break
         runs = _refined(request, runs, backward)
         fields = [*fields[1:], tilted_work_fields(runs[-1].stairs, window)]
 
     # 4. The errors, and the result.
     law = _conclude(request, runs, fields, window, joint, direction)
     if throw and int(law.code) != 0:
-        parts = ", ".join(
-            f"{name} {float(error):.1e}" for name, error in law.errors.items()
-        )
-        raise_failure(
-            law.code, f"tol {request.tol:.1e}, errors {parts}.", has_throw=True
-        )
+        named = [f"{name} {float(error):.1e}" for name, error in law.errors.items()]
+        detail = f"tol {request.tol:.1e}, errors {', '.join(named)}."
+        raise_failure(law.code, detail, has_throw=True)
     return law
 
 
@@ -186,14 +185,14 @@ def _may_refine(runs: list[_Run]) -> bool:
 
 
 def _moment_error(runs: list[_Run]) -> float:
-    """The difference of two extrapolations: of the mean relative to the deviation, and
-    of the variance, relative.
-    """
-    one, two = (extrapolate(a.moments, b.moments) for a, b in itertools.pairwise(runs))
+    """The relative change of mean (by deviation) or variance, the larger one."""
+    moments = [run.moments for run in runs]
+    one, two = (extrapolate(a, b) for a, b in itertools.pairwise(moments))
     # Without a spread nothing can be resolved, which is rejected later.
     variance = max(abs(float(two.variance)), np.finfo(float).tiny)
     of_mean = abs(float(two.mean - one.mean)) / np.sqrt(variance)
-    return max(of_mean, abs(float(two.variance - one.variance)) / variance)
+    of_variance = abs(float(two.variance - one.variance)) / variance
+    return max(of_mean, of_variance)
 
 
 def _conclude(
@@ -205,10 +204,12 @@ def _conclude(
     direction: str,
 ) -> WorkLaw:
     """The result with all its errors."""
-    grid, backward = request.grid, direction == "backward"
+    grid = request.grid
+    backward = direction == "backward"
     finest = runs[-1].stairs
     densities = [work_density(field, window, grid) for field in fields]
-    one, density = extrapolate(*densities[:2]), extrapolate(*densities[1:])
+    one = extrapolate(*densities[:2])
+    density = extrapolate(*densities[1:])
     first, second = (
         extrapolate(a.moments, b.moments) for a, b in itertools.pairwise(runs)
     )
@@ -218,13 +219,14 @@ def _conclude(
     elsewhere = request.on(companion(grid, False))
     others = [_run(elsewhere, run.stairs.steps, backward) for run in runs[:2]]
     coarse = extrapolate(others[0].moments, others[1].moments)
-    on_others = [
-        work_density(tilted_work_fields(run.stairs, window), window, elsewhere.grid)
-        for run in others
-    ]
+    on_others = []
+    for run in others:
+        elsewhere_fields = tilted_work_fields(run.stairs, window)
+        on_others.append(work_density(elsewhere_fields, window, elsewhere.grid))
     # The upper half of the frequencies says how much those that are left out would add.
     values = characteristic(fields[-1], grid)
-    lower = np.where(np.arange(len(values)) <= len(values) // 2, values, 0)
+    in_lower_half = np.arange(len(values)) <= len(values) // 2
+    lower = np.where(in_lower_half, values, 0)
     cut = l1(inverse_transform(lower, window.width) - densities[-1], window)
     errors = {
         "time": density_error(fields, window, grid),
@@ -233,22 +235,25 @@ def _conclude(
     }
     numbers = {}
     for name in ("mean", "variance"):
-        a, b, c = (float(getattr(moments, name)) for moments in (first, second, coarse))
+        a = float(getattr(first, name))
+        b = float(getattr(second, name))
+        c = float(getattr(coarse, name))
+        # In time, and in space.
         numbers[name] = abs(b - a) + abs(c - a)
-    numbers["free_energy"] = abs(
-        float(finest.free_energy) - float(others[0].stairs.free_energy)
-    )
+    # The free energy is exact in time: it has an error in space only.
+    other_free_energy = float(others[0].stairs.free_energy)
+    numbers["free_energy"] = abs(float(finest.free_energy) - other_free_energy)
 
+    # E exp(-(W - ΔF) / D), which is 1 whatever the number of steps.
     tilt = np.asarray([-1 / float(request.diffusion) + 0j])
     weighted = tilted_fields(finest, tilt, finest.free_energy)
     joint_density = None
     if joint:
-        joint_density = as_array(
-            extrapolate(
-                *(inverse_transform(field, window.width) for field in fields[1:])
-            )
-        )
-    outcome = "successful" if errors["time"] <= request.tol else "tolerance_not_reached"
+        of_runs = [inverse_transform(field, window.width) for field in fields[1:]]
+        joint_density = as_array(extrapolate(*of_runs))
+    outcome = "tolerance_not_reached"
+    if errors["time"] <= request.tol:
+        outcome = "successful"
     if not np.all(np.isfinite(density)):
         outcome = "not_finite"
     return WorkLaw(

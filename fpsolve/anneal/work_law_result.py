@@ -54,7 +54,8 @@ class WorkLaw(eqx.Module):
         return CODES[int(self.code)]
 
     def quantiles(self, probabilities: np.ndarray) -> np.ndarray:
-        """The values of the work below which there is a mass of `probabilities` `(P,)`."""
+        """The values of the work below which the mass is `probabilities` `(P,)`."""
+        # The density may be negative by its error, and its sums would not ascend.
         density = np.maximum(np.asarray(self.density), 0)
         work = np.asarray(self.work)
         # The mass of a cell is at its upper edge.

@@ -12,7 +12,8 @@ import numpy as np
 
 from ..grid import Grid
 from .constants import CONSTANTS
-from .staircase import Moments, Staircase, tilted_fields
+from .staircase import Moments, Staircase
+from .tilted_work import tilted_fields
 
 
 class Window(NamedTuple):
@@ -25,7 +26,8 @@ class Window(NamedTuple):
     @property
     def work(self) -> np.ndarray:
         """The values, `(M,)`."""
-        return self.centre + (np.arange(self.points) / self.points - 0.5) * self.width
+        fractions = np.arange(self.points) / self.points
+        return self.centre + (fractions - 0.5) * self.width
 
     @property
     def spacing(self) -> float:
@@ -39,17 +41,11 @@ class Window(NamedTuple):
 
 
 def widened(stairs: Staircase, window: Window, tol: float) -> Window:
-    """A window that is wide enough: doubled until hardly any mass is in its outer
-    eighth.
-    """
+    """A window doubled until hardly any mass is in its outer eighth."""
     for _ in range(CONSTANTS.max_windows):
-        if (
-            outer_mass(
-                work_density(tilted_work_fields(stairs, window), window, stairs.grid),
-                window,
-            )
-            <= tol
-        ):
+        fields = tilted_work_fields(stairs, window)
+        density = work_density(fields, window, stairs.grid)
+        if outer_mass(density, window) <= tol:
             return window
         # The spacing is kept, so that the highest frequency stays what it is.
         window = window._replace(width=2 * window.width, points=2 * window.points)
@@ -63,18 +59,18 @@ def tilted_work_fields(stairs: Staircase, window: Window) -> np.ndarray:
     frequencies = window.frequencies
     # Batches of one size, so that one program serves any window.
     batch = CONSTANTS.tilt_batch
-    padded = np.concatenate(
-        [frequencies, np.full(-len(frequencies) % batch, frequencies[-1])]
-    )
-    rows = []
-    for part in np.split(padded, len(padded) // batch):
-        rows.append(tilted_fields(stairs, 1j * part, window.centre))
+    padding = np.full(-len(frequencies) % batch, frequencies[-1])
+    padded = np.concatenate([frequencies, padding])
+    parts = np.split(padded, len(padded) // batch)
+    # The centre is taken off inside, so that exp(i u W) turns slowly with u.
+    rows = [tilted_fields(stairs, 1j * part, window.centre) for part in parts]
     return np.concatenate(rows)[: len(frequencies)]
 
 
 def characteristic(fields: np.ndarray, grid: Grid) -> np.ndarray:
     """The characteristic function of W - centre, `(M / 2 + 1,)`."""
-    return fields.reshape(len(fields), -1) @ np.asarray(grid.weights).ravel()
+    rows = fields.reshape(len(fields), -1)
+    return rows @ np.asarray(grid.weights).ravel()
 
 
 def work_density(fields: np.ndarray, window: Window, grid: Grid) -> np.ndarray:
@@ -90,15 +86,20 @@ def inverse_transform(values: np.ndarray, width: float) -> np.ndarray:
     `(M / 2 + 1, ...)`.
     """
     count = 2 * (len(values) - 1)
+    # The FFT starts at w = 0. The signs shift it by half of the width, so that w = 0 is
+    # in the middle.
     signs = (-1.0) ** np.arange(len(values))
-    turned = np.conj(values) * signs.reshape(-1, *[1] * (values.ndim - 1))
-    return np.fft.irfft(turned, count, axis=0) * count / width
+    by_row = signs.reshape(-1, *[1] * (values.ndim - 1))
+    # The sign of the exponent in `irfft` is that of exp(+i u w).
+    shifted = np.conj(values) * by_row
+    return np.fft.irfft(shifted, count, axis=0) * count / width
 
 
 def outer_mass(density: np.ndarray, window: Window) -> float:
     """The mass in the outer eighth of a window, which says how much is beyond it."""
     edge = max(1, window.points // 16)
-    return l1(np.concatenate([density[:edge], density[-edge:]]), window)
+    outer = np.concatenate([density[:edge], density[-edge:]])
+    return l1(outer, window)
 
 
 def l1(density: np.ndarray, window: Window) -> float:
@@ -109,13 +110,17 @@ def l1(density: np.ndarray, window: Window) -> float:
 def density_error(fields: list[np.ndarray], window: Window, grid: Grid) -> float:
     """The L1 distance of two extrapolations of the density."""
     densities = [work_density(field, window, grid) for field in fields]
-    return l1(extrapolate(*densities[1:]) - extrapolate(*densities[:2]), window)
+    first = extrapolate(*densities[:2])
+    second = extrapolate(*densities[1:])
+    return l1(second - first, window)
 
 
 def extrapolate(coarse: Any, fine: Any) -> Any:
-    """The limit of zero steps from K and 2K of them, entry by entry: the error is a
-    series in h^2.
-    """
+    """The limit of zero steps from K and 2K: the error is a series in h^2."""
     if isinstance(coarse, Moments):
-        return Moments(*(extrapolate(a, b) for a, b in zip(coarse, fine, strict=True)))
-    return np.asarray(fine) + (np.asarray(fine) - np.asarray(coarse)) / 3
+        pairs = zip(coarse, fine, strict=True)
+        return Moments(*(extrapolate(a, b) for a, b in pairs))
+    a = np.asarray(coarse)
+    b = np.asarray(fine)
+    # With half the step the term in h^2 is a quarter.
+    return b + (b - a) / 3

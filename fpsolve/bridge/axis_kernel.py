@@ -2,8 +2,10 @@
 
     (exp(-tH) f)(x) = sum_j K(x, x_j) w_j f(x_j)
 
-    HeatKernel   H = -D d^2/dx^2: K is a normal density of variance 2 D t, closed by images at the ends of the axis
-    WellKernel   H with a potential term: K = Q exp(-tE) Q^T with the levels E and modes Q of H in a basis
+    HeatKernel   H = -D d^2/dx^2: K is a normal density of variance 2 D t,
+                 closed by images at the ends of the axis
+    WellKernel   H with a potential term: K = Q exp(-tE) Q^T
+                 with the levels E and modes Q of H in a basis
 
 A heat kernel is known by its logarithm, so that nothing underflows. Entries of Q
 exp(-tE) Q^T have an absolute error of some roundings. Smaller ones are found by
@@ -30,6 +32,7 @@ from jaxtyping import Array
 
 from ..core.loop import run_loop
 from ..core.machine import EXACTLY
+from ..core.types import Scalar
 from ..grid import Axis
 from ..linear.markov_expm import transition
 from .constants import CONSTANTS
@@ -78,7 +81,8 @@ class HeatKernel(AxisKernel):
         cell = float(np.max(axis.weights))
         spread = 2 * self.diffusion * length
         # A kernel of no length is the identity, as is one far narrower than a cell.
-        spread = jnp.maximum(spread, cell**2 * float(jnp.finfo(spread.dtype).eps))
+        eps = float(jnp.finfo(spread.dtype).eps)
+        spread = jnp.maximum(spread, cell**2 * eps)
         logs = _log_heat(axis, spread)
         resolved = spread >= CONSTANTS.least_spread * cell**2
         # A narrow kernel is divided by its sum over the nodes, so that mass is kept
@@ -90,18 +94,16 @@ class HeatKernel(AxisKernel):
         return Entries(jnp.exp(logs), logs, resolved, spread, None)
 
     def apply(self, entries: Entries, logs: Array) -> Array:
-        """The sum over nodes, or for a narrow kernel the quadrature of a local
-        polynomial.
-        """
+        """The sum over nodes, or the quadrature of a local polynomial."""
         # Of a field that jumps to zero there is no polynomial. Of one that underflowed
         # there is: its lowest value takes the place of zero, far from where anything is
         # seen.
         empty = is_empty(logs)
         lowest = jnp.min(jnp.where(empty, jnp.inf, logs))
-        underflowed = lowest < jnp.max(logs) + CONSTANTS.underflow_part * math.log(
-            jnp.finfo(logs.dtype).tiny
-        )
-        over_nodes = entries.resolved | jnp.any(empty) & ~underflowed
+        log_tiny = math.log(jnp.finfo(logs.dtype).tiny)
+        underflowed = lowest < jnp.max(logs) + CONSTANTS.underflow_part * log_tiny
+        jumps_to_zero = jnp.any(empty) & ~underflowed
+        over_nodes = entries.resolved | jumps_to_zero
         filled = jnp.where(empty, lowest, logs)
         return jax.lax.cond(
             over_nodes,
@@ -111,27 +113,27 @@ class HeatKernel(AxisKernel):
 
     def _quadrature(self, entries: Entries, logs: Array) -> Array:
         """log of the mean of f(x + sqrt(2 D t) Z) over a normal Z."""
+        dtype = logs.dtype
         abscissae, weights = np.polynomial.hermite.hermgauss(CONSTANTS.hermite_nodes)
-        nodes = jnp.asarray(self.axis.nodes, logs.dtype)
-        steps = jnp.sqrt(2 * entries.spread) * jnp.asarray(abscissae, logs.dtype)
-        targets = _inside(self.axis, (nodes[:, None] + steps).ravel())
+        nodes = jnp.asarray(self.axis.nodes, dtype)
+        steps = jnp.sqrt(2 * entries.spread) * jnp.asarray(abscissae, dtype)
+        places = (nodes[:, None] + steps).ravel()
+        targets = _inside(self.axis, places)
         matrix = interpolation(self.axis, targets, CONSTANTS.stencil)
         # The quadrature is exact for slopes s of log f per deviation up to some 3. Of
         # steeper fields the sum over nodes is a shifted normal density with no larger
         # error than that of a flat one.
-        slopes = jnp.asarray(
-            differentiation(self.axis, CONSTANTS.difference_nodes), logs.dtype
-        )
-        steepness = jnp.abs(jnp.matmul(logs, slopes.T, precision=EXACTLY)) * jnp.sqrt(
-            entries.spread
-        )
+        derivative = differentiation(self.axis, CONSTANTS.difference_nodes)
+        derivative = jnp.asarray(derivative, dtype)
+        slopes = jnp.matmul(logs, derivative.T, precision=EXACTLY)
+        steepness = jnp.abs(slopes) * jnp.sqrt(entries.spread)
         values = jnp.matmul(logs, matrix.T, precision=EXACTLY)
         values = values.reshape(*logs.shape, len(weights))
-        log_weights = jnp.asarray(np.log(weights / math.sqrt(math.pi)), logs.dtype)
+        normal_weights = weights / math.sqrt(math.pi)
+        log_weights = jnp.asarray(np.log(normal_weights), dtype)
         mean = jax.scipy.special.logsumexp(values + log_weights, axis=-1)
-        return jnp.where(
-            steepness < CONSTANTS.steepest, mean, _sum_over_nodes(entries, logs)
-        )
+        over_nodes = _sum_over_nodes(entries, logs)
+        return jnp.where(steepness < CONSTANTS.steepest, mean, over_nodes)
 
 
 class WellKernel(AxisKernel):
@@ -156,29 +158,29 @@ class WellKernel(AxisKernel):
     def shortest(self) -> Array:
         """The shortest time after which the shortest waves have decayed to rounding."""
         cell = float(np.max(self.axis.weights))
-        return CONSTANTS.basis_decay / (self.diffusion * (math.pi / cell) ** 2)
+        largest_wavenumber = math.pi / cell
+        return CONSTANTS.basis_decay / (self.diffusion * largest_wavenumber**2)
 
     def at(self, length: Array) -> Entries:
         """Q exp(-tE) Q^T, by squarings of shorter kernels where these are resolved."""
         shortest = self.shortest
         resolved = length >= shortest
+        # The number of squarings is whole: it has no derivative.
         ratio = jnp.maximum(jax.lax.stop_gradient(length / shortest), 1)
         squarings = jnp.floor(jnp.log2(ratio)).astype(int)
         short = length * (0.5**squarings).astype(length.dtype)
-        kernel = jnp.matmul(
-            self.modes * jnp.exp(-short * self.levels), self.modes.T, precision=EXACTLY
-        )
+        decayed_modes = self.modes * jnp.exp(-short * self.levels)
+        kernel = jnp.matmul(decayed_modes, self.modes.T, precision=EXACTLY)
         largest = jnp.max(jnp.abs(kernel))
         small = jnp.abs(kernel) < CONSTANTS.kept_entries * largest
         kernel = jnp.where(small, self._tails(short), kernel)
         # Ripples that remain below zero are as small.
         kernel = jnp.where(resolved, jnp.maximum(kernel, 0), kernel)
-        kernel = run_loop(
-            squarings,
-            lambda k, _, now: jnp.matmul(now, now, precision=EXACTLY),
-            (),
-            kernel,
-        )
+
+        def square(_: Scalar, parameters: tuple[()], kernel: Array) -> Array:
+            return jnp.matmul(kernel, kernel, precision=EXACTLY)
+
+        kernel = run_loop(squarings, square, (), kernel)
         inside = slice(self.margin, self.margin + self.axis.n)
         kernel = kernel[inside]
         # From the basis sqrt(w) u to values at the nodes. The cells of a line with a
@@ -207,14 +209,13 @@ class WellKernel(AxisKernel):
         """
         if self.rates is None or self.log_sqrt_pi is None:
             return jnp.zeros_like(self.modes)
-        ratio = self.log_sqrt_pi - self.log_sqrt_pi[:, None]
-        logs = log_of(transition(self.rates, length)) + ratio
+        log_ratio = self.log_sqrt_pi - self.log_sqrt_pi[:, None]
+        logs = log_of(transition(self.rates, length)) + log_ratio
+        # The kernel is symmetric: an entry that has underflowed is the smaller of two.
         return jnp.exp(jnp.maximum(logs, logs.T))
 
     def apply(self, entries: Entries, logs: Array) -> Array:
-        """The product with the matrix; what is below the error of its entries is
-        unknown, and empty.
-        """
+        """The product with the matrix; empty where it is below its error."""
         assert entries.noise is not None
         if self.margin:
             logs = _continued(logs, self.margin, entries.resolved)
@@ -234,12 +235,15 @@ def _continued(logs: Array, margin: int, resolved: Array) -> Array:
 
     def beyond(ends: Array) -> Array:
         """From the last three values, the outermost first, `(..., 3)`."""
-        last, slope = ends[..., :1], ends[..., :1] - ends[..., 1:2]
-        bend = jnp.minimum(slope - (ends[..., 1:2] - ends[..., 2:3]), 0)
-        found = last + jnp.minimum(steps * slope + steps * (steps + 1) / 2 * bend, 0)
-        return jnp.where(
-            resolved | is_empty(jnp.min(ends, axis=-1, keepdims=True)), EMPTY, found
-        )
+        last = ends[..., :1]
+        second = ends[..., 1:2]
+        slope = last - second
+        # A parabola that is convex, or that rises outward, would grow without bound.
+        curvature = jnp.minimum(slope - (second - ends[..., 2:3]), 0)
+        change = steps * slope + steps * (steps + 1) / 2 * curvature
+        found = last + jnp.minimum(change, 0)
+        has_empty = is_empty(jnp.min(ends, axis=-1, keepdims=True))
+        return jnp.where(resolved | has_empty, EMPTY, found)
 
     left = jnp.flip(beyond(logs[..., :3]), -1)
     right = beyond(jnp.flip(logs[..., -3:], -1))
@@ -247,52 +251,52 @@ def _continued(logs: Array, margin: int, resolved: Array) -> Array:
 
 
 def _sum_over_nodes(entries: Entries, logs: Array) -> Array:
-    """The product with a matrix of positive entries, by logarithms where numbers
-    underflow.
-    """
+    """The product with a positive matrix, by logarithms where numbers underflow."""
     top, _, image = _scaled_product(entries, logs)
     # A sum that is close to the smallest number has lost digits, or all of its terms.
-    lost = (image < jnp.finfo(logs.dtype).tiny / jnp.finfo(logs.dtype).eps) & ~is_empty(
-        top
-    )
+    precision = jnp.finfo(logs.dtype)
+    lost = (image < precision.tiny / precision.eps) & ~is_empty(top)
 
     def by_logarithms() -> Array:
-        rows = jax.lax.map(
-            lambda row: jax.scipy.special.logsumexp(logs + row, axis=-1), entries.logs
-        )
+        def log_sum(row: Array) -> Array:
+            return jax.scipy.special.logsumexp(logs + row, axis=-1)
+
+        # A row at a time: all sums at once take n times the memory of the field.
+        rows = jax.lax.map(log_sum, entries.logs)
         return jnp.moveaxis(rows, 0, -1)
 
-    return jax.lax.cond(jnp.any(lost), by_logarithms, lambda: top + log_of(image))
+    by_values = lambda: top + log_of(image)
+    return jax.lax.cond(jnp.any(lost), by_logarithms, by_values)
 
 
 def _scaled_product(entries: Entries, logs: Array) -> tuple[Array, Array, Array]:
     """The largest logarithm of each line, the line divided by its exponential, and the
     product with the matrix.
     """
+    # The largest value of a line is then one, and its exponential does not overflow.
     top = jnp.max(logs, axis=-1, keepdims=True)
     line = jnp.exp(logs - top)
     return top, line, jnp.matmul(line, entries.matrix.T, precision=EXACTLY)
 
 
 def _log_heat(axis: Axis, spread: Array) -> Array:
-    """log(K_ij w_j) `(n, n)` of a normal density of variance `spread` and its images."""
+    """log(K_ij w_j) `(n, n)` of a normal density of variance `spread`, with images."""
     nodes = jnp.asarray(axis.nodes, spread.dtype)
     log_weights = jnp.asarray(np.log(axis.weights), spread.dtype)
     distances = [nodes[:, None] - nodes]
     if not axis.unbounded:
         period = axis.length if axis.boundary == "periodic" else 2 * axis.length
+        # A wider kernel is the same constant, and would need more images.
         spread = jnp.minimum(spread, CONSTANTS.widest_spread * period**2)
         if axis.boundary != "periodic":
             # Walls reflect: each node has an image behind the lower one.
             distances.append(nodes[:, None] + nodes - 2 * axis.lower)
         turns = period * np.arange(-CONSTANTS.images, CONSTANTS.images + 1)
         distances = [distance + turn for distance in distances for turn in turns]
-    terms = jnp.stack([-(distance**2) / (2 * spread) for distance in distances])
-    return (
-        jax.scipy.special.logsumexp(terms, axis=0)
-        - jnp.log(2 * math.pi * spread) / 2
-        + log_weights
-    )
+    exponents = [-(distance**2) / (2 * spread) for distance in distances]
+    terms = jnp.stack(exponents)
+    log_norm = jnp.log(2 * math.pi * spread) / 2
+    return jax.scipy.special.logsumexp(terms, axis=0) - log_norm + log_weights
 
 
 def _log_lattice_sum(cell: float, spread: Array) -> Array:
@@ -301,11 +305,8 @@ def _log_lattice_sum(cell: float, spread: Array) -> Array:
     """
     places = cell * np.arange(-CONSTANTS.images, CONSTANTS.images + 1)
     terms = -(jnp.asarray(places, spread.dtype) ** 2) / (2 * spread)
-    return (
-        jax.scipy.special.logsumexp(terms)
-        - jnp.log(2 * math.pi * spread) / 2
-        + math.log(cell)
-    )
+    log_norm = jnp.log(2 * math.pi * spread) / 2
+    return jax.scipy.special.logsumexp(terms) - log_norm + math.log(cell)
 
 
 def _inside(axis: Axis, x: Array) -> Array:

@@ -1,12 +1,13 @@
 """Schrödinger bridges: `fp.bridge`.
 
-    minimise KL(P | R) over processes P with P_0 = rho_0 and P_T = rho_T, R a reversible
-    reference process
+    minimise KL(P | R) over processes P with P_0 = rho_0 and P_T = rho_T,
+    R a reversible reference process
 
-    p_t = f_t f^_t,      d_t f^ = -H f^,   d_t f = H f,      f^_0 f_0 = rho_0,   f^_T f_T = rho_T
+    p_t = f_t f^_t,        d_t f^ = -H f^,       d_t f = H f,
+                           f^_0 f_0 = rho_0,     f^_T f_T = rho_T
 
 The bridge is the diffusion with the drift -grad U + 2 D grad log(f / sqrt(pi)). Both
-waves are those of the imaginary- time Schrödinger equation of the reference (theorem
+waves are those of the imaginary-time Schrödinger equation of the reference (theorem
 T28).
 """
 
@@ -25,11 +26,12 @@ from ..core.result import code as code_of
 from ..core.types import Initial, Numbers, Real
 from ..equation import FokkerPlanck
 from ..grid import Grid
+from .answer import Answer
 from .constants import CONSTANTS
 from .errors import Errors, look, mass_drift
 from .request import validate
 from .result import Bridge
-from .solve import Answer, drift, solve_on
+from .solve import drift, solve_on
 
 
 @full_precision
@@ -114,9 +116,7 @@ def bridge(
 
 
 def _result(answer: Answer, found: Errors, has_tol: bool, throw: bool) -> Bridge:
-    """The result. **Raises** `NumericalFailure` if it failed and the caller wants to
-    `throw`.
-    """
+    """The result. **Raises** `NumericalFailure` if it failed and `throw` is set."""
     request = answer.request
     dtype = request.dtype
     values = answer.values
@@ -127,21 +127,20 @@ def _result(answer: Answer, found: Errors, has_tol: bool, throw: bool) -> Bridge
     if is_concrete(code, values, answer.inconsistency):
         detail = (
             f"{int(answer.sweeps)} sweeps, what is left {float(answer.remaining):.1e}, "
-        )
-        detail += f"mass of marginals at unknown tails {float(answer.unknown):.1e}, "
-        detail += (
-            f"largest relative change of mass {float(drift_of_mass):.1e}, tol "
-            f"{request.tol:.1e}."
+            f"mass of marginals at unknown tails {float(answer.unknown):.1e}, "
+            f"largest relative change of mass {float(drift_of_mass):.1e}, "
+            f"tol {request.tol:.1e}."
         )
         if throw:
             raise_failure(code, detail, has_throw=True)
         # Without a requested tolerance the user is told of an error that leaves hardly
         # a digit.
-        limit = request.tol if has_tol else max(request.tol, CONSTANTS.unresolved_error)
+        limit = request.tol
+        if not has_tol:
+            limit = max(limit, CONSTANTS.unresolved_error)
         # A part that is not known is NaN, and exceeds nothing.
-        worst = float(
-            np.nanmax(np.stack([np.asarray(found.whole), np.asarray(found.iteration)]))
-        )
+        known = np.stack([np.asarray(found.whole), np.asarray(found.iteration)])
+        worst = float(np.nanmax(known))
         if int(code) == 0 and worst > limit:
             code = as_array(code_of("grid_too_coarse"), int)
             # The frames of this function, of `bridge` and of its wrapper lie between
@@ -153,8 +152,8 @@ def _result(answer: Answer, found: Errors, has_tol: bool, throw: bool) -> Bridge
             warnings.warn(message, AccuracyWarning, stacklevel=4)
         elif found.decision.choice == "none":
             message = (
-                f"the error is not known: {found.decision.because}. Take more nodes, or "
-                "other times."
+                f"the error is not known: {found.decision.because}. "
+                "Take more nodes, or other times."
             )
             warnings.warn(message, AccuracyWarning, stacklevel=4)
     numbers = {
@@ -188,14 +187,15 @@ def _result(answer: Answer, found: Errors, has_tol: bool, throw: bool) -> Bridge
 
 def _code(answer: Answer, values: Array, drift_of_mass: Array, has_tol: bool) -> Array:
     """The code of the run; the first failure counts."""
-    tol = (
-        answer.request.tol
-        if has_tol
-        else max(answer.request.tol, CONSTANTS.unmet_error)
-    )
-    tol = as_array(tol, answer.request.dtype)
+    request = answer.request
+    tol = request.tol if has_tol else max(request.tol, CONSTANTS.unmet_error)
     return _first_failure(
-        values, answer.remaining, answer.unknown, answer.mismatch, drift_of_mass, tol
+        values,
+        answer.remaining,
+        answer.unknown,
+        answer.mismatch,
+        drift_of_mass,
+        as_array(tol, request.dtype),
     )
 
 

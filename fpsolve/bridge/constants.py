@@ -5,7 +5,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class BridgeConstants:
-    """Constants of `bridge` that decide answers. Each says where its value comes from."""
+    """Constants of `bridge` that decide answers; each says where it comes from."""
 
     # Validation
     # free choice: relative difference of two masses that is quadrature, not a mistake
@@ -17,31 +17,29 @@ class BridgeConstants:
     coupling_tolerance: float = 1e-12
     default_times: int = 5  # free choice: equidistant output times where none are given
 
-    # Heat kernels. The trapezoidal rule for a Gaussian of variance v on cells of length
-    # h errs by
+    # Heat kernels
+    # The trapezoidal rule for a Gaussian of variance v on cells of length h errs by
     # 2 exp(-2 pi^2 v / h^2), which is 3e-13 at v = 1.5 h^2.
     # derived: variance, in squared cells, from which a kernel is summed over nodes
     least_spread: float = 1.5
-    # derived: 12 periods are 8 standard deviations of the widest kernel that is needed,
-    # below
+    # derived: 12 periods are 8 standard deviations of the widest kernel, see below
     images: int = 12
-    # The modes of a ring of length L decay as exp(-2 pi^2 v / L^2), which is 7e-18 at v
-    # = 2 L^2.
-    # derived: variance, in squared periods, beyond which a kernel is constant to
-    # rounding
+    # The modes of a ring of length L decay as exp(-2 pi^2 v / L^2), which is 7e-18
+    # at v = 2 L^2.
+    # derived: variance, in squared periods, from which a kernel is constant to rounding
     widest_spread: float = 2.0
     # free choice: Gauss-Hermite nodes of a narrow kernel, exact for log f of degree 2
     hermite_nodes: int = 16
     # free choice: part of the range of logarithms below which a zero is an underflow
     underflow_part: float = 0.25
-    # free choice: slope of log f per deviation from which its kernel is summed over
-    # nodes
+    # free choice: slope of log f per deviation from which nodes are summed over
     steepest: float = 2.0
     stencil: int = 10  # free choice: neighbours of which a polynomial of log f is made
 
-    # Kernels in a basis. A wave of the shortest length decays as exp(-D t k^2); the
-    # ripples of a kernel are as large. derived: e^-36 = 2e-16, so that the ripples of a
-    # kernel are below rounding
+    # Kernels in a basis
+    # A wave of the shortest length decays as exp(-D t k^2); the ripples of a kernel are
+    # as large.
+    # derived: e^-36 = 2e-16, so that the ripples of a kernel are below rounding
     basis_decay: float = 36.0
     # Entries of a kernel have an absolute error of some roundings. Below this part of
     # the largest they are those of finite volumes, whose relative error falls with the
@@ -54,16 +52,14 @@ class BridgeConstants:
     moving_tol_fraction: float = 0.01
 
     # A path to a distance a and back has the weight exp(-2 a^2 / v), which is 3e-18 at
-    # a = 4.5 sqrt(v). derived: deviations of a free path by which a line is continued
-    # beyond a box
+    # a = 4.5 sqrt(v).
+    # derived: deviations of a free path by which a line is continued beyond a box
     margin_spreads: float = 4.5
     # free choice, for cost: in units of the nodes of the line, at each end
     largest_margin: int = 4
-    decayed_wave: float = (
-        # free choice: log of sqrt(pi) relative to its ends, 1.5e-8, beyond which
-        # nothing is added
-        18.0
-    )
+    # free choice: log of sqrt(pi) relative to its ends, 1.5e-8, beyond which nothing is
+    # added
+    decayed_wave: float = 18.0
 
     # Steps of coupled axes
     # free choice, for cost: steps of the finest level over the longest interval
@@ -90,8 +86,7 @@ class BridgeConstants:
     # free choice: change of the measured contraction, of a sweep, at which it is taken
     power_tol: float = 1e-8
 
-    # Above it a failure is raised where no tol was given; every smaller one is in the
-    # error.
+    # Where no tol was given, less than this is no failure but a part of the error.
     unmet_error: float = 1e-4  # free choice: what is left of the marginals
 
     # The drift

@@ -1,11 +1,13 @@
 """The error of a bridge by a second look: the same bridge on two companion grids, with
 other nodes and other boxes.
 
-    space       int |p - q|, with q the companion's density at the nodes of p, times a factor where errors fall slowly
+    space       int |p - q|, with q the companion's density at the nodes of p,
+                times a factor where errors fall slowly
     box         the mass that q has beyond the box of p, at each time
-    iteration   what is left of Sinkhorn's iteration, how far the ends are from both marginals, the mass of these at
-                places where a wave is unknown, the error of steps in time, and by how
-                much the mass at each time differs from that of the ends
+    iteration   what is left of Sinkhorn's iteration, how far the ends are from both
+                marginals, the mass of these at places where a wave is unknown, the
+                error of steps in time, and by how much the mass at each time differs
+                from that of the ends
 
 Reference: Roache, Verification and Validation in Computational Science and Engineering
 (1998), chapter 5.
@@ -25,8 +27,9 @@ from ..core.types import AnyArray
 from ..grid import Grid
 from ..plan.companion import companion
 from ..solve.interpolation import transferred
+from .answer import Answer
 from .constants import CONSTANTS
-from .solve import Answer, solve_on
+from .solve import solve_on
 from .stencil import interpolation
 
 
@@ -49,22 +52,18 @@ class Errors(NamedTuple):
 
 
 def look(answer: Answer, check: bool) -> Errors:
-    """The error of a bridge; without `check` that of the iteration alone, and NaN for
-    the rest.
-    """
+    """The error of a bridge; without `check` only that of the iteration is known."""
     count = len(answer.request.times)
     unknown = np.full(count, np.nan)
     iteration = answer.inconsistency + answer.step_error + mass_drift(answer)
     if not is_concrete(iteration, answer.fields):
         because = "nothing is repeated under a transformation of JAX"
-        return Errors(
-            unknown, unknown, iteration, np.nan, np.nan, Decision("run", because)
-        )
+        decision = Decision("run", because)
+        return Errors(unknown, unknown, iteration, np.nan, np.nan, decision)
     iteration = np.asarray(iteration)
     if not check:
-        return Errors(
-            unknown, unknown, iteration, np.nan, np.nan, Decision("run", "check=False")
-        )
+        decision = Decision("run", "check=False")
+        return Errors(unknown, unknown, iteration, np.nan, np.nan, decision)
     others: list[Answer] = []
     grid = answer.request.grid
     spectral = answer.reference.scheme.spectral
@@ -78,11 +77,9 @@ def look(answer: Answer, check: bool) -> Errors:
             break
         # In a wider box the steps may be too long for a steep potential: nothing is
         # learnt from that.
-        left = (
-            float(other.inconsistency)
-            + float(other.step_error)
-            + float(np.max(np.asarray(mass_drift(other))))
-        )
+        largest_drift = float(np.max(np.asarray(mass_drift(other))))
+        left = float(other.inconsistency) + float(other.step_error) + largest_drift
+        # Written so that NaN ends the loop as well.
         if not left < CONSTANTS.unresolved_error:
             break
         others.append(other)
@@ -90,31 +87,29 @@ def look(answer: Answer, check: bool) -> Errors:
         because = (
             "the companion grid could not be solved, so the error in space is not known"
         )
-        return Errors(
-            unknown, unknown, iteration, np.nan, np.nan, Decision("none", because)
-        )
+        decision = Decision("none", because)
+        return Errors(unknown, unknown, iteration, np.nan, np.nan, decision)
     first = others[0]
     reference = _at_nodes(first, answer.request.grid)
     difference = _difference(answer, reference)
     factor = 1.0
     if len(others) > 1:
+        # Where errors fall by a ratio r from grid to grid, the difference of two is not
+        # the error: the rest of the geometric series is r / (1 - r) of it.
         before = _difference(first, _at_nodes(others[1], first.request.grid))
-        ratio = np.minimum(
-            difference / np.maximum(before, np.finfo(float).tiny),
-            CONSTANTS.slowest_convergence,
-        )
+        ratio = difference / np.maximum(before, np.finfo(float).tiny)
+        ratio = np.minimum(ratio, CONSTANTS.slowest_convergence)
         factor = np.maximum(1, ratio / (1 - ratio))
-    cost = abs(float(answer.cost) - float(first.cost)) + float(answer.cost_step_error)
+    cost = abs(float(answer.cost) - float(first.cost))
     rate = abs(float(answer.contraction) - float(first.contraction))
     axes = " x ".join(map(repr, first.request.grid.axes))
-    decision = Decision("companion", f"compared with {axes}")
     return Errors(
-        difference * factor,
-        _outside(answer, first, reference),
-        iteration,
-        cost,
-        rate,
-        decision,
+        space=difference * factor,
+        box=_outside(answer, first, reference),
+        iteration=iteration,
+        cost=cost + float(answer.cost_step_error),
+        contraction=rate,
+        decision=Decision("companion", f"compared with {axes}"),
     )
 
 
@@ -141,7 +136,9 @@ def _at_nodes(other: Answer, grid: Grid) -> np.ndarray:
     logs = np.log(values)
     for i, (old, new) in enumerate(zip(source.axes, grid.axes, strict=True)):
         matrix = np.asarray(interpolation(old, as_array(new.nodes), CONSTANTS.stencil))
-        logs = np.moveaxis(np.moveaxis(logs, 1 + i, -1) @ matrix.T, -1, 1 + i)
+        # The first axis of the field is that of the times.
+        moved = np.moveaxis(logs, 1 + i, -1) @ matrix.T
+        logs = np.moveaxis(moved, -1, 1 + i)
     return np.exp(logs)
 
 
@@ -149,9 +146,8 @@ def _difference(answer: Answer, reference: np.ndarray) -> np.ndarray:
     """The relative L1 difference `(T,)` of an answer and other values at its nodes."""
     grid = answer.request.grid
     values = np.asarray(answer.values)
-    return grid.integrate_on_host(np.abs(values - reference)) / grid.integrate_on_host(
-        values
-    )
+    apart = grid.integrate_on_host(np.abs(values - reference))
+    return apart / grid.integrate_on_host(values)
 
 
 def _outside(answer: Answer, other: Answer, reference: np.ndarray) -> np.ndarray:

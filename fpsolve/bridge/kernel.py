@@ -2,15 +2,19 @@
 logarithms.
 
     forward    f^(t_1) = U(t_1, t_0) f^(t_0)        d_t f^ = -(H_t + a_t / 2) f^
-    backward   f(t_0) = U(t_1, t_0)^T f(t_1)        d_t f = (H_t + a_t / 2) f,      a_t = -(d_t U) / D
+    backward   f(t_0) = U(t_1, t_0)^T f(t_1)        d_t f = (H_t + a_t / 2) f
+                                                    a_t = -(d_t U) / D
 
 The same operator acts in both, as sqrt(pi_t) = exp(-U / 2D) is taken without its norm:
 then f / sqrt(pi_t) solves the backward equation of the process to the last factor.
 Without a dependence on time a_t is zero and U is symmetric.
 
-    ProductKernel   exp(-tH) is a product over the axes, each by the logarithms of its entries
-    SplitKernel     exp(-tH) of coupled axes by products over the axes and the coupling, in short steps
-    WaveKernel      the same by Chebyshev's expansion, where the coupling is too strong for these
+    ProductKernel   exp(-tH) is a product over the axes, each by the logarithms of
+                    its entries
+    SplitKernel     exp(-tH) of coupled axes by products over the axes and the
+                    coupling, in short steps
+    WaveKernel      the same by Chebyshev's expansion, where the coupling is too
+                    strong for these
     MovingKernel    a potential that depends on time, by `fp.evolve`
 
 The first two keep the relative accuracy of tails. The others have the error of
@@ -52,9 +56,7 @@ Step: TypeAlias = Callable[[Evolution, Array, Any], tuple[Array, Any]]
 
 
 class Kernel(eqx.Module):
-    """The evolutions of one reference process; abstract. Fields are logarithms
-    `(*shape)`.
-    """
+    """The evolutions of a reference process, on logarithms `(*shape)`; abstract."""
 
     # whether both evolutions are exp(-tH), which can be used inside a compiled program
     static: ClassVar[bool]
@@ -119,12 +121,12 @@ class SplitKernel(Kernel):
         """The kernels of the axes for one step."""
         length = last - first
         # An interval that was computed may exceed a whole number of steps by rounding.
-        steps = jnp.ceil(
-            self.rate * length * (1 - 4 * jnp.finfo(length.dtype).eps)
-        ).astype(int)
+        below_one = 1 - 4 * jnp.finfo(length.dtype).eps
+        steps = jnp.ceil(self.rate * length * below_one).astype(int)
         count = jnp.maximum(steps, 1) * self.parts
-        one = length / count.astype(length.dtype)
-        return SplitSteps(tuple(kernel.at(one) for kernel in self.axes), count, one)
+        step = length / count.astype(length.dtype)
+        entries = tuple(kernel.at(step) for kernel in self.axes)
+        return SplitSteps(entries, count, step)
 
     def forward(self, interval: SplitSteps, logs: Array) -> Array:
         """All steps."""
@@ -145,9 +147,7 @@ def _along_axes(
 ) -> Array:
     """The kernels of all axes, one after the other."""
     for i, (kernel, own) in enumerate(zip(axes, entries, strict=True)):
-        logs = apply_along_axis(
-            i, lambda u, kernel=kernel, own=own: kernel.apply(own, u), logs
-        )
+        logs = apply_along_axis(i, functools.partial(kernel.apply, own), logs)
     return logs
 
 
@@ -164,16 +164,15 @@ class WaveKernel(Kernel):
 
     def forward(self, interval: Array, logs: Array) -> Array:
         """The positive part above rounding."""
+        # The largest value is one: the exponential does not overflow.
         top = jnp.max(logs)
         wave = jnp.exp(logs - top)
         method = Chebyshev(())
         prepared = method.prepare(self.operator, Picture.GIBBS_WAVE)
-        found = method.apply(prepared, wave, interval[None], self.tol, 0.0).field[0]
-        noise = (
-            CONSTANTS.noise_roundings
-            * jnp.finfo(found.dtype).eps
-            * jnp.max(jnp.abs(wave))
-        )
+        result = method.apply(prepared, wave, interval[None], self.tol, 0.0)
+        found = result.field[0]
+        rounding = CONSTANTS.noise_roundings * jnp.finfo(found.dtype).eps
+        noise = rounding * jnp.max(jnp.abs(wave))
         return top + log_of(jnp.where(found > noise, found, 0))
 
     def backward(self, interval: Array, logs: Array) -> Array:
@@ -195,9 +194,8 @@ class ShiftedPotential(Potential):
 
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """The value, a scalar."""
-        return self.equation.energy(
-            x, self.origin + self.sign * jnp.asarray(0.0 if t is None else t)
-        )
+        elapsed = jnp.asarray(0.0 if t is None else t)
+        return self.equation.energy(x, self.origin + self.sign * elapsed)
 
 
 class MovingKernel(Kernel):
@@ -231,10 +229,10 @@ class MovingKernel(Kernel):
         if length == 0:
             return logs
         host = np.asarray(logs)
+        precision = np.finfo(host.dtype)
         top = np.max(host)
-        wave = np.where(
-            host > top - np.log(np.finfo(host.dtype).max), np.exp(host - top), 0
-        )
+        is_seen = host > top - np.log(precision.max)
+        wave = np.where(is_seen, np.exp(host - top), 0)
         shifted = ShiftedPotential(self.equation, as_array(origin), as_array(sign))
         moved: Equation = Schrodinger(shifted, self.equation.diffusion)
         run = evolve(
@@ -247,8 +245,9 @@ class MovingKernel(Kernel):
             check=False,
         )
         found = np.asarray(run.values[0])
-        noise = CONSTANTS.noise_roundings * np.finfo(host.dtype).eps + self.tol
-        known = np.where(found > noise * np.max(np.abs(found)), found, 0)
+        relative_noise = CONSTANTS.noise_roundings * precision.eps + self.tol
+        noise = relative_noise * np.max(np.abs(found))
+        known = np.where(found > noise, found, 0)
         return top + log_of(as_array(known, host.dtype))
 
 
@@ -264,9 +263,8 @@ def back_and_forth(
     if kernel.static:
         # Both are the same: one step is traced and compiled.
         evolution = functools.partial(kernel.forward, interval)
-        return jax.lax.scan(
-            lambda logs, other: step(evolution, logs, other), logs, others
-        )
+        return jax.lax.scan(functools.partial(step, evolution), logs, others)
+    # A run of `fp.evolve` cannot be traced: the two evolutions follow in Python.
     found = []
     for k, evolution in enumerate((kernel.backward, kernel.forward)):
         other = jax.tree.map(lambda array, k=k: array[k], others)
@@ -282,23 +280,22 @@ def to_all(
     the last, to all `times` `(T, *shape)`.
     """
     first, last = ends
+    count = len(times)
     if kernel.static:
+        # Forward and backward are the same evolution: all lengths share one program.
         lengths = jnp.concatenate([times - first, last - times])
-        is_backward = jnp.arange(2 * len(times)) >= len(times)
+        is_backward = jnp.arange(2 * count) >= count
 
         def image(given: tuple[Array, Array]) -> Array:
             length, is_backward = given
-            return kernel.forward(
-                kernel.between(jnp.zeros_like(length), length),
-                jnp.where(is_backward, end, start),
-            )
+            interval = kernel.between(jnp.zeros_like(length), length)
+            return kernel.forward(interval, jnp.where(is_backward, end, start))
 
         images = jax.lax.map(image, (lengths, is_backward))
-        return images[: len(times)], images[len(times) :]
-    forward = [
-        kernel.forward(kernel.between(first, t), start) for t in np.asarray(times)
-    ]
-    backward = [
-        kernel.backward(kernel.between(t, last), end) for t in np.asarray(times)
-    ]
+        return images[:count], images[count:]
+    forward = []
+    backward = []
+    for t in np.asarray(times):
+        forward.append(kernel.forward(kernel.between(first, t), start))
+        backward.append(kernel.backward(kernel.between(t, last), end))
     return jnp.stack(forward), jnp.stack(backward)

@@ -14,11 +14,14 @@ EMPTY = -1e30  # in the range of float32, and far below the logarithm of any num
 def log_of(values: Array) -> Array:
     """log u, `EMPTY` where u is not positive."""
     positive = values > 0
-    return jnp.where(positive, jnp.log(jnp.where(positive, values, 1)), EMPTY)
+    # The inner `where` keeps the infinite derivative of log 0 out.
+    logs = jnp.log(jnp.where(positive, values, 1))
+    return jnp.where(positive, logs, EMPTY)
 
 
 def is_empty(logs: Array) -> Array:
     """Whether a logarithm is that of zero, to which others may have been added."""
+    # Half leaves room for these, which are far smaller.
     return logs < EMPTY / 2
 
 
@@ -29,9 +32,11 @@ def exp_of(logs: Array) -> Array:
 
 def quotient(logs: Array, divisor: Array) -> Array:
     """log(u / v), empty where u or v is."""
-    return jnp.where(is_empty(logs) | is_empty(divisor), EMPTY, logs - divisor)
+    empty = is_empty(logs) | is_empty(divisor)
+    return jnp.where(empty, EMPTY, logs - divisor)
 
 
 def product(logs: Array, factor: Array) -> Array:
     """log(u v), empty where u or v is."""
-    return jnp.where(is_empty(logs) | is_empty(factor), EMPTY, logs + factor)
+    empty = is_empty(logs) | is_empty(factor)
+    return jnp.where(empty, EMPTY, logs + factor)

@@ -22,11 +22,11 @@ from ..core.types import Initial, Numbers, Real, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Gaussian, Grid
 from ..operator.transfer import transfer
+from ..plan.equation_check import check_equation
+from ..plan.initial_state import sample_function
 from ..plan.validation import (
-    check_equation,
     check_times,
     check_tolerance,
-    sample_function,
 )
 from .constants import CONSTANTS
 
@@ -35,9 +35,7 @@ CURE = "Give a function of x, an array of the grid's shape, or fp.Gaussian."
 
 @dataclasses.dataclass(frozen=True)
 class Marginal:
-    """A density at one time: as it was given (functions are read), on the grid, and its
-    name in messages.
-    """
+    """A density at one time: its name, as given (functions are read), on the grid."""
 
     name: str
     time: float
@@ -47,9 +45,7 @@ class Marginal:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is asked: densities at two times or more, the first at 0 and the last at the
-    total time.
-    """
+    """Densities at two times or more, the first at 0 and the last at the total time."""
 
     equation: FokkerPlanck
     grid: Grid
@@ -83,13 +79,11 @@ class Request:
         # An array is interpolated, and what falls below zero is the error of that.
         values = np.asarray(marginal.density, float)
         for i, (old, new) in enumerate(zip(self.grid.axes, grid.axes, strict=True)):
-            matrix = transfer(old, new, old.modes is not None)
-            inside = (new.nodes >= old.lower) & (new.nodes <= old.upper) | (
-                old.boundary == "periodic"
-            )
-            values = np.moveaxis(
-                np.moveaxis(values, i, -1) @ (matrix * inside[:, None]).T, -1, i
-            )
+            in_box = (new.nodes >= old.lower) & (new.nodes <= old.upper)
+            inside = in_box | (old.boundary == "periodic")
+            matrix = transfer(old, new, old.modes is not None) * inside[:, None]
+            moved = np.moveaxis(values, i, -1) @ matrix.T
+            values = np.moveaxis(moved, -1, i)
         values = np.maximum(values, 0)
         return as_array(values * (mass / grid.integrate_on_host(values)), self.dtype)
 
@@ -104,9 +98,7 @@ def validate(
     tol: Real | None,
     through: Any,
 ) -> Request:
-    """The request, or a `ValueError` that names the argument. Functions are read on the
-    way.
-    """
+    """The request, with functions as they are now. **Raises** `ValueError` by name."""
     # 1. The reference process.
     if not isinstance(equation, FokkerPlanck):
         cure = (
@@ -121,10 +113,9 @@ def validate(
         )
     equation, grid = check_equation(equation, grid)
     assert isinstance(equation, FokkerPlanck)
-    if (
-        getattr(equation, "killing", None) is not None
-        or getattr(equation, "source", None) is not None
-    ):
+    has_killing = getattr(equation, "killing", None) is not None
+    has_source = getattr(equation, "source", None) is not None
+    if has_killing or has_source:
         raise_value_error(
             "equation",
             equation,
@@ -180,6 +171,7 @@ def validate(
 
 def _times_of(through: Any) -> list[Scalar]:
     """The times of a list of pairs, as far as it is one."""
+    # `through` is not yet checked: what is no pair is refused later, by name.
     pairs = through if isinstance(through, list | tuple) else ()
     return [
         pair[0] for pair in pairs if isinstance(pair, list | tuple) and len(pair) > 0
@@ -234,9 +226,7 @@ def _is_array(density: object) -> bool:
 
 
 def _read(name: str, density: Initial, grid: Grid) -> tuple[Initial, Array]:
-    """A density as it is now, and on the grid; arrays are taken as they are, all others
-    have mass 1.
-    """
+    """A density as it is now, and on the grid: arrays as they are, others of mass 1."""
     if _is_array(density) and not is_concrete(density):
         field = jnp.asarray(density)
         grid.check_density(name, field)
@@ -272,14 +262,12 @@ def _balanced(grid: Grid, marginals: tuple[Marginal, ...]) -> tuple[Marginal, ..
     if not is_concrete([marginal.density for marginal in marginals]):
         # Traced masses cannot be compared.
         mass = grid.integrate(marginals[0].density)
-        scaled = [
-            m.density * (mass / grid.integrate(m.density)).astype(dtype)
-            for m in marginals
-        ]
-        return tuple(
-            dataclasses.replace(m, density=density)
-            for m, density in zip(marginals, scaled, strict=True)
-        )
+        equal = []
+        for marginal in marginals:
+            factor = mass / grid.integrate(marginal.density)
+            density = marginal.density * factor.astype(dtype)
+            equal.append(dataclasses.replace(marginal, density=density))
+        return tuple(equal)
     single = np.finfo(dtype).bits == 32
     tolerance = CONSTANTS.mass_tolerance_single if single else CONSTANTS.mass_tolerance
     masses = [

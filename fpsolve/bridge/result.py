@@ -79,6 +79,7 @@ class Bridge(Result):
     @property
     def stats(self) -> dict[str, Array | float | str]:
         """Numbers and reasons."""
+        # Under a transformation of JAX a number has no value yet.
         traced = not is_concrete(self.numbers)
         numbers: dict[str, Array | float | str] = {
             name: value if traced else float(value)
@@ -87,9 +88,7 @@ class Bridge(Result):
         return numbers | {name: str(decision) for name, decision in self.decisions}
 
     def details(self) -> tuple[dict[str, str | float], dict[str, Array]]:
-        """The code and the numbers of the bridge; its logarithms and the parts of its
-        error.
-        """
+        """The code and the numbers; logarithms of waves, and parts of the error."""
         entries = {
             "result": self.result,
             "cost": float(self.cost),
@@ -98,9 +97,8 @@ class Bridge(Result):
             "residual": float(self.residual),
         }
         logs = {"log_forward": self.log_forward, "log_backward": self.log_backward}
-        return entries, logs | {
-            ERROR_PART + name: part for name, part in self.errors.items()
-        }
+        errors = {ERROR_PART + name: part for name, part in self.errors.items()}
+        return entries, logs | errors
 
     def __repr__(self) -> str:
         worst = float(jnp.max(self.error))

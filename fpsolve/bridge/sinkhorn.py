@@ -7,7 +7,8 @@ One sweep solves the first for f^_0 and then the second for f_T. In the logarith
 it is a contraction, whose rate near the solution is the square of the maximal
 correlation of the two ends,
 
-    kappa = max_u < u, E_0 E_T u > / < u, u >,      E_T u = E[u(X_T) | X_0],   E_0 v = E[v(X_0) | X_T],
+    kappa = max_u < u, E_0 E_T u > / < u, u >
+    E_T u = E[u(X_T) | X_0],      E_0 v = E[v(X_0) | X_T]
 
 over functions u of mean zero under rho_T. For normal marginals it is (c / (s_0 s_T))^2
 (theorem T28).
@@ -61,14 +62,11 @@ class State(NamedTuple):
     @property
     def rate(self) -> Array:
         """The factor by which the last sweep reduced the residual."""
-        rate = self.residual / jnp.maximum(
-            self.previous, jnp.finfo(self.residual.dtype).tiny
-        )
-        return jnp.where(
-            self.sweeps > 2,
-            jnp.minimum(rate, CONSTANTS.slowest_rate),
-            CONSTANTS.slowest_rate,
-        )
+        tiny = jnp.finfo(self.residual.dtype).tiny
+        rate = self.residual / jnp.maximum(self.previous, tiny)
+        slowest = CONSTANTS.slowest_rate
+        # Before the third sweep there are no two residuals to compare.
+        return jnp.where(self.sweeps > 2, jnp.minimum(rate, slowest), slowest)
 
     @property
     def remaining(self) -> Array:
@@ -80,12 +78,19 @@ class State(NamedTuple):
 
 def first_state(marginals: Marginals) -> State:
     """f_T = 1 where the end has mass."""
-    end = jnp.where(is_empty(marginals.end), EMPTY, 0).astype(marginals.end.dtype)
+    end = jnp.where(is_empty(marginals.end), EMPTY, 0)
+    end = end.astype(marginals.end.dtype)
     infinity = jnp.asarray(jnp.inf, end.dtype)
     zero = jnp.zeros((), int)
-    known = jnp.ones((2, *end.shape), bool)
     return State(
-        jnp.full_like(end, EMPTY), end, infinity, infinity, zero, infinity, zero, known
+        start=jnp.full_like(end, EMPTY),
+        end=end,
+        residual=infinity,
+        previous=infinity,
+        sweeps=zero,
+        least=infinity,
+        since=zero,
+        known=jnp.ones((2, *end.shape), bool),
     )
 
 
@@ -115,8 +120,10 @@ def sweep(
     )
     # No sweep meets a marginal at places that the reference does not reach: they are
     # counted apart.
-    missed = jnp.abs(exp_of(product(state.start, images[0])) - exp_of(marginals.start))
-    error = jnp.sum(jnp.where(is_empty(images[0]), 0, weights * missed))
+    found = exp_of(product(state.start, images[0]))
+    missed = jnp.abs(found - exp_of(marginals.start))
+    unreached = is_empty(images[0])
+    error = jnp.sum(jnp.where(unreached, 0, weights * missed))
     # Before the first sweep there is no f^_0.
     residual = jnp.where(state.sweeps > 0, error, jnp.inf)
     is_less = residual < CONSTANTS.least_progress * state.least
@@ -140,17 +147,14 @@ def iterate(
     grid: Grid,
     tol: Array,
 ) -> State:
-    """Sweeps until what is left is below `tol`, by one program where the kernel allows
-    it.
-    """
+    """Sweeps until what is left is below `tol`, by one program for a static kernel."""
     if kernel.static:
         if is_concrete(kernel, marginals):
             return _iterate(kernel, first, last, marginals, grid, tol)
-        state = _iterate(
-            *jax.lax.stop_gradient((kernel, first, last, marginals)),
-            grid,
-            jax.lax.stop_gradient(tol),
-        )
+        # A loop of unknown length has no reverse derivative: it is differentiated as a
+        # fixed point.
+        frozen = jax.lax.stop_gradient((kernel, first, last, marginals))
+        state = _iterate(*frozen, grid, jax.lax.stop_gradient(tol))
         return with_derivatives(kernel, first, last, marginals, grid, state)
     interval = kernel.between(first, last)
     weights = grid.weights.astype(marginals.start.dtype)
@@ -162,10 +166,9 @@ def iterate(
 
 def _unfinished(state: State, tol: Array) -> Array:
     # NaN ends the iteration: it is no reason to go on.
-    goes_on = (state.sweeps < CONSTANTS.max_sweeps) & (
-        state.since < CONSTANTS.sweeps_without_progress
-    )
-    return (state.remaining > tol) & goes_on
+    has_sweeps = state.sweeps < CONSTANTS.max_sweeps
+    has_progress = state.since < CONSTANTS.sweeps_without_progress
+    return (state.remaining > tol) & has_sweeps & has_progress
 
 
 def with_derivatives(
@@ -185,7 +188,8 @@ def with_derivatives(
     fixed by a mean of zero.
     """
     dtype = state.end.dtype
-    mass = grid.weights.astype(dtype) * exp_of(jax.lax.stop_gradient(marginals.end))
+    end_density = exp_of(jax.lax.stop_gradient(marginals.end))
+    mass = grid.weights.astype(dtype) * end_density
     given = (kernel, first, last, marginals)
 
     def fixed_point(end: Array, given: tuple[Kernel, Array, Array, Marginals]) -> Array:
@@ -193,7 +197,8 @@ def with_derivatives(
         interval = kernel.between(first, last)
         start = quotient(marginals.start, kernel.backward(interval, end))
         found = quotient(marginals.end, kernel.forward(interval, start))
-        mean = jnp.sum(jnp.where(mass > 0, mass * found, 0)) / jnp.sum(mass)
+        products = jnp.where(mass > 0, mass * found, 0)
+        mean = jnp.sum(products) / jnp.sum(mass)
         return jnp.where(is_empty(found), EMPTY, found - mean)
 
     at = jax.lax.stop_gradient(state.end)
@@ -208,23 +213,27 @@ def with_derivatives(
         def unfinished(carry: tuple[Array, Array, Array]) -> Array:
             _, change, count = carry
             size = jnp.max(jnp.abs(b))
-            return (jnp.max(jnp.abs(change)) > limit * size) & (
-                count < CONSTANTS.max_sweeps
-            )
+            is_large = jnp.max(jnp.abs(change)) > limit * size
+            return is_large & (count < CONSTANTS.max_sweeps)
 
         def step(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             x, change, count = carry
             change = change - action(change)
             return x + change, change, count + 1
 
-        return jax.lax.while_loop(unfinished, step, (b, b, jnp.zeros((), int)))[0]
+        start = (b, b, jnp.zeros((), int))
+        solved, _, _ = jax.lax.while_loop(unfinished, step, start)
+        return solved
 
+    def one_minus_linear(u: Array) -> Array:
+        return u - linear(u)
+
+    # Zero in value: only the derivatives of the image pass.
     right = image - jax.lax.stop_gradient(image)
-    change = jax.lax.custom_linear_solve(
-        lambda u: u - linear(u), right, neumann, neumann
-    )
+    change = jax.lax.custom_linear_solve(one_minus_linear, right, neumann, neumann)
     end = at + change
-    start = quotient(marginals.start, kernel.backward(kernel.between(first, last), end))
+    interval = kernel.between(first, last)
+    start = quotient(marginals.start, kernel.backward(interval, end))
     return state._replace(start=start, end=end)
 
 
@@ -247,7 +256,7 @@ def _iterate(
 
 
 class Ends(NamedTuple):
-    """Both waves at the first time and at the last, `(2, *shape)` each, by logarithms."""
+    """Both waves at the first time and the last, `(2, *shape)` each, by logarithms."""
 
     forward: Array
     backward: Array
@@ -267,15 +276,13 @@ class _Power(NamedTuple):
 def contraction(
     kernel: Kernel, first: Array, last: Array, ends: Ends, grid: Grid
 ) -> Array:
-    """The rate of a sweep near the solution: Rayleigh quotients of E_0 E_T, by power
-    iteration.
-    """
+    """The rate of a sweep near the solution: Rayleigh quotients of E_0 E_T."""
     if kernel.static:
+        # The rate is a diagnostic: the power iteration has no derivative.
+        given = (kernel, first, last, ends)
         if not is_concrete(kernel, ends):
-            kernel, first, last, ends = jax.lax.stop_gradient(
-                (kernel, first, last, ends)
-            )
-        return _contraction(kernel, first, last, ends, grid)
+            given = jax.lax.stop_gradient(given)
+        return _contraction(*given, grid)
     interval = kernel.between(first, last)
     power = _first_power(ends, grid)
     while bool(_power_unfinished(power)):
@@ -296,9 +303,7 @@ def _contraction(
 
 
 def _first_power(ends: Ends, grid: Grid) -> _Power:
-    """A function with a part along every mode: no symmetry of the marginals may hide
-    the slowest.
-    """
+    """A function without symmetry, so that it has a part along the slowest mode."""
     dtype = ends.forward.dtype
     function = jnp.zeros(grid.shape, dtype)
     for i, axis in enumerate(grid.axes):
@@ -311,19 +316,21 @@ def _first_power(ends: Ends, grid: Grid) -> _Power:
 
 def _power_unfinished(power: _Power) -> Array:
     change = jnp.abs(power.rate - power.previous)
-    return (power.sweeps < 3) | (change > CONSTANTS.power_tol * power.rate) & (
-        power.sweeps < CONSTANTS.power_sweeps
-    )
+    is_changing = change > CONSTANTS.power_tol * power.rate
+    has_sweeps = power.sweeps < CONSTANTS.power_sweeps
+    # Before the first sweep the rate and its change are infinite, and neither is more.
+    return (power.sweeps < 3) | is_changing & has_sweeps
 
 
 def _power_sweep(
     kernel: Kernel, interval: Interval, ends: Ends, grid: Grid, power: _Power
 ) -> _Power:
-    mass = grid.weights.astype(power.function.dtype) * exp_of(
-        product(ends.forward[1], ends.backward[1])
-    )
-    function = power.function - jnp.sum(mass * power.function) / jnp.sum(mass)
-    function = function / jnp.sqrt(jnp.sum(mass * function**2) / jnp.sum(mass))
+    density = exp_of(product(ends.forward[1], ends.backward[1]))
+    mass = grid.weights.astype(power.function.dtype) * density
+    total = jnp.sum(mass)
+    # Without its mean: a constant is the mode of the eigenvalue one.
+    function = power.function - jnp.sum(mass * power.function) / total
+    function = function / jnp.sqrt(jnp.sum(mass * function**2) / total)
     # E_T with the potential f_T, whose image is f_0; then E_0 with f^_0, whose image is
     # f^_T.
     potentials = jnp.stack([ends.backward[1], ends.forward[0]])
@@ -344,16 +351,15 @@ def _power_sweep(
 def _conditional(
     evolution: Evolution, potential: Array, image: Array, function: Array
 ) -> Array:
-    """E[u | the other end]: the evolution of f u, divided by that of f; zero where f is
-    empty.
-    """
+    """E[u | the other end]: U (f u) divided by U f; zero where that is empty."""
     # Logarithms take positive functions: a constant is added before and subtracted
     # after.
     function = jnp.where(is_empty(potential), 0, function)
     lowest = jnp.min(function)
-    shift = jnp.max(function) - 2 * lowest
+    highest = jnp.max(function)
+    shift = highest - 2 * lowest
     mean = evolution(potential + log_of(function + shift))
     # A mean lies between the least value and the largest, where rounding says
     # otherwise.
-    found = jnp.clip(exp_of(mean - image) - shift, lowest, jnp.max(function))
+    found = jnp.clip(exp_of(mean - image) - shift, lowest, highest)
     return jnp.where(is_empty(image), 0, found)

@@ -23,35 +23,36 @@ def interpolation(axis: Axis, targets: Array, width: int) -> Array:
     width = min(width, n)
     nodes = jnp.asarray(axis.nodes, targets.dtype)
     first = jnp.searchsorted(nodes, targets) - width // 2
+    # On a ring a stencil goes on across the seam, with nodes shifted by the length.
     columns = first[:, None] + jnp.arange(width)
     points = nodes[columns % n] + axis.length * (columns // n)
     if axis.boundary != "periodic":
-        columns = jnp.clip(first, 0, n - width)[:, None] + jnp.arange(width)
+        # Near an end the stencil stays inside and becomes one-sided.
+        first = jnp.clip(first, 0, n - width)
+        columns = first[:, None] + jnp.arange(width)
         points = nodes[columns]
     # Lagrange's weights: the product over k != j of (x - x_k) / (x_j - x_k).
     own = np.eye(width, dtype=bool)
     above = targets[:, None, None] - points[:, None, :]
     below = points[:, :, None] - points[:, None, :]
-    weights = jnp.prod(jnp.where(own, 1, above) / jnp.where(own, 1, below), axis=-1)
+    factors = jnp.where(own, 1, above) / jnp.where(own, 1, below)
+    weights = jnp.prod(factors, axis=-1)
     rows = jnp.arange(len(targets))[:, None]
-    return (
-        jnp.zeros((len(targets), n), targets.dtype).at[rows, columns % n].add(weights)
-    )
+    matrix = jnp.zeros((len(targets), n), targets.dtype)
+    return matrix.at[rows, columns % n].add(weights)
 
 
 @functools.lru_cache(maxsize=64)
 def differentiation(axis: Axis, width: int) -> np.ndarray:
-    """The matrix `(n, n)` of d/dx at the nodes, by the polynomials through the `width`
-    nodes about each.
-    """
-    n, nodes = axis.n, axis.nodes
+    """The matrix `(n, n)` of d/dx, by polynomials through `width` nodes about each."""
+    n = axis.n
+    nodes = axis.nodes
     width = min(width, n)
     # On a ring an even number of nodes lies to one side more than to the other.
     first = np.arange(n) - width // 2
-    if axis.boundary == "periodic":
-        columns = first[:, None] + np.arange(width)
-    else:
-        columns = np.clip(first, 0, n - width)[:, None] + np.arange(width)
+    if axis.boundary != "periodic":
+        first = np.clip(first, 0, n - width)
+    columns = first[:, None] + np.arange(width)
     points = nodes[columns % n] + axis.length * (columns // n)
     matrix = np.zeros((n, n))
     for i in range(n):

@@ -4,9 +4,7 @@ prints.
 
 
 def main() -> None:
-    """The command `fpsolve`, for scripts that were installed before it moved to
-    `application`.
-    """
+    """The command `fpsolve`, for scripts installed before it moved to `application`."""
     from .application import main as run
 
     run()

@@ -13,12 +13,8 @@ def print_certificates(certificates: list[Certificate]) -> None:
     screen = console()
     wide = _wide_table(certificates)
     # The width that the table would take if it were not limited.
-    fits = (
-        Measurement.get(
-            screen, screen.options.update(max_width=PLAIN_WIDTH), wide
-        ).maximum
-        <= screen.width
-    )
+    unlimited = screen.options.update(max_width=PLAIN_WIDTH)
+    fits = Measurement.get(screen, unlimited, wide).maximum <= screen.width
     screen.print(wide if fits else _narrow_table(certificates))
 
 
@@ -35,16 +31,15 @@ def print_theorems(theorems: list[Theorem]) -> None:
 def summary_line(certificates: list[Certificate], seconds: float) -> str:
     """How many hold and how many controls are refused, and which do not."""
     failing = [c.name for c in certificates if not c.holds]
+    # A control without a result counts as not refused: nothing was shown.
     passed = [
         f"{c.control.name} of {c.name}"
         for c in certificates
         if c.control is not None and not c.control.refused
     ]
-    line = f"{len(certificates) - len(failing)} of {len(certificates)} claims hold"
-    line += (
-        f", {len(certificates) - len(passed)} of {len(certificates)} controls are "
-        "refused"
-    )
+    count = len(certificates)
+    line = f"{count - len(failing)} of {count} claims hold"
+    line += f", {count - len(passed)} of {count} controls are refused"
     line += f", in {seconds:.1f} s"
     line += f"; failing: {', '.join(failing)}" if failing else ""
     line += f"; not refused: {', '.join(passed)}" if passed else ""
@@ -66,12 +61,12 @@ def _wide_table(certificates: list[Certificate]) -> Table:
         "verdict",
     )
     for c in certificates:
+        # Empty cells for a claim without a control.
         control = ["", "", "", ""]
         if c.control is not None:
             control = [c.control.name, *_sides(c.control), _control_verdict(c.control)]
-        table.add_row(
-            c.name, c.statement, *_sides(c), f"{c.margin:.3g}", _verdict(c), *control
-        )
+        claim = [c.name, c.statement, *_sides(c), f"{c.margin:.3g}", _verdict(c)]
+        table.add_row(*claim, *control)
     return table
 
 
@@ -79,17 +74,14 @@ def _narrow_table(certificates: list[Certificate]) -> Table:
     """A control in the row below its claim."""
     table = new_table("claim and its control", "left", "right", "margin", "verdict")
     for c in certificates:
-        table.add_row(
-            f"{c.name}: {c.statement}", *_sides(c), f"{c.margin:.3g}", _verdict(c)
-        )
-        if c.control is not None:
-            text = f"  control {c.control.name}: {c.control.statement}"
-            table.add_row(
-                text,
-                *_sides(c.control),
-                f"{c.control.margin:.3g}",
-                _control_verdict(c.control),
-            )
+        text = f"{c.name}: {c.statement}"
+        table.add_row(text, *_sides(c), f"{c.margin:.3g}", _verdict(c))
+        control = c.control
+        if control is not None:
+            # Indented, so that it reads as a part of its claim.
+            text = f"  control {control.name}: {control.statement}"
+            verdict = _control_verdict(control)
+            table.add_row(text, *_sides(control), f"{control.margin:.3g}", verdict)
         table.add_section()
     return table
 
@@ -110,6 +102,6 @@ def _control_verdict(control: Certificate) -> Text:
     """Whether a control fails, as it must, in green or red."""
     from rich.text import Text
 
-    return (
-        Text("refused", "green") if control.refused else Text("NOT refused", "bold red")
-    )
+    if control.refused:
+        return Text("refused", "green")
+    return Text("NOT refused", "bold red")

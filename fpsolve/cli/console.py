@@ -22,14 +22,13 @@ def console(error: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if error else sys.stdout
+    # None lets rich find the width of the terminal, or take that of COLUMNS.
     width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
     return Console(file=stream, width=width, markup=False, highlight=False)
 
 
 def new_table(*heads: str) -> Table:
-    """An empty table with these heads; text is aligned to the left, numbers to the
-    right.
-    """
+    """An empty table with these heads; text is aligned left, numbers right."""
     from rich import box
     from rich.table import Table
 
@@ -37,7 +36,18 @@ def new_table(*heads: str) -> Table:
     for head in heads:
         is_text = head in ("statement", "verdict", "control", "by", heads[0])
         may_wrap = head in ("statement", heads[0])
-        table.add_column(
-            head, justify="left" if is_text else "right", no_wrap=not may_wrap
-        )
+        justify = "left" if is_text else "right"
+        table.add_column(head, justify=justify, no_wrap=not may_wrap)
     return table
+
+
+def print_rows(rows: dict[str, str]) -> None:
+    """Print names and values in two columns."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console().print(table)

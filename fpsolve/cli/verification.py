@@ -47,6 +47,7 @@ def verify_all(
     begun = time.perf_counter()
     certificates = _measure_all(chosen, file, measure)
     seconds = time.perf_counter() - begun
+    # First on the screen: what fails later does not lose minutes of measurement.
     print_certificates(certificates)
     if json_file is not None:
         text = json.dumps(to_json(certificates), indent=2, ensure_ascii=False)
@@ -80,6 +81,7 @@ def _measure_all(
         else:
             # a process that JAX has started threads in must not fork
             context = multiprocessing.get_context("spawn")
+            # A new process does not know the options of this one.
             arguments = (jax.config.values["jax_enable_compilation_cache"],)
             pool = stack.enter_context(
                 ProcessPoolExecutor(workers, context, _start_worker, arguments)
@@ -88,15 +90,12 @@ def _measure_all(
                 pool.submit(_measure_by_name, theorem.name, measure): i
                 for i, theorem in enumerate(chosen)
             }
-            measured = (
-                (places[future], future.result()) for future in as_completed(places)
-            )
+            done = as_completed(places)
+            measured = ((places[future], future.result()) for future in done)
         for i, certificate in measured:
             found[i] = certificate
-            status.update(
-                f"{len(found)} of {len(chosen)}  {certificate.name}: "
-                f"{certificate.statement}"
-            )
+            what = f"{certificate.name}: {certificate.statement}"
+            status.update(f"{len(found)} of {len(chosen)}  {what}")
     return [found[i] for i in range(len(chosen))]
 
 
@@ -105,11 +104,12 @@ def _workers(count: int) -> int:
     and matrices of its own. One where starting others, which takes some seconds, would
     not pay.
     """
-    cores = (
-        len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1
-    )
+    # In a container a process may have fewer cores than the machine; not every system
+    # can say so.
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
     return min(4, cores) if count > 4 else 1
 
 
@@ -142,17 +142,10 @@ def _chosen(only: tuple[str, ...], known: tuple[Theorem, ...]) -> list[Theorem]:
 
 
 def read_theorems(path: Path) -> tuple[Theorem, ...]:
-    """The theorems that a Python file makes. **Raises** `ValueError` where it makes
-    none.
-    """
-    found = tuple(
-        value for value in run_python(path).values() if isinstance(value, Theorem)
-    )
+    """The theorems of a Python file. **Raises** `ValueError` where it makes none."""
+    values = run_python(path).values()
+    found = tuple(value for value in values if isinstance(value, Theorem))
     if not found:
-        raise_value_error(
-            "--file",
-            str(path),
-            "it makes no theorem",
-            "Make one with @fp.claim(...) at the top level.",
-        )
+        cure = "Make one with @fp.claim(...) at the top level."
+        raise_value_error("--file", str(path), "it makes no theorem", cure)
     return found

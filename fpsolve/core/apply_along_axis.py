@@ -34,7 +34,8 @@ def apply_along_axis(
     position = axis if ndim is None else u.ndim - ndim + axis
     if position == u.ndim - 1:
         return f(u)  # without a transposition of the array
-    return jnp.moveaxis(f(jnp.moveaxis(u, position, -1)), -1, position)
+    image = f(jnp.moveaxis(u, position, -1))
+    return jnp.moveaxis(image, -1, position)
 
 
 def matmul_along_axis(
@@ -48,24 +49,22 @@ def matmul_along_axis(
     # This is several times faster on a CPU than a complex product, which would first
     # convert the matrix.
     if jnp.iscomplexobj(u) and not jnp.iscomplexobj(matrix):
-        return jax.lax.complex(
-            matmul_along_axis(axis, matrix, u.real, ndim),
-            matmul_along_axis(axis, matrix, u.imag, ndim),
-        )
+        real = matmul_along_axis(axis, matrix, u.real, ndim)
+        imaginary = matmul_along_axis(axis, matrix, u.imag, ndim)
+        return jax.lax.complex(real, imaginary)
     position = axis if ndim is None else u.ndim - ndim + axis
-    shape = u.shape
+    new_shape = (*u.shape[:position], -1, *u.shape[position + 1 :])
     n = matrix.shape[1]
     # The last axis: the array is a matrix of rows of length n.
     if position == u.ndim - 1:
-        return jnp.matmul(u.reshape(-1, n), matrix.T, precision=EXACTLY).reshape(
-            *shape[:-1], -1
-        )
+        image = jnp.matmul(u.reshape(-1, n), matrix.T, precision=EXACTLY)
+        return image.reshape(new_shape)
     # The first axis: the array is a matrix with n rows.
-    if math.prod(shape[:position]) == 1:
+    if math.prod(u.shape[:position]) == 1:
         image = jnp.matmul(matrix, u.reshape(n, -1), precision=EXACTLY)
-        return image.reshape(*shape[:position], -1, *shape[position + 1 :])
+        return image.reshape(new_shape)
     # An axis in the middle: the array is a stack of matrices with n rows.
-    after = math.prod(shape[position + 1 :])
+    after = math.prod(u.shape[position + 1 :])
     layers = u.reshape(-1, n, after)
     if on_processor() or n > after:
         image = jnp.einsum("mn,bna->bma", matrix, layers, precision=EXACTLY)
@@ -76,4 +75,4 @@ def matmul_along_axis(
         # <= after.
         copies = jnp.broadcast_to(matrix, (len(layers), *matrix.shape))
         image = jnp.matmul(copies, layers, precision=EXACTLY)
-    return image.reshape(*shape[:position], -1, *shape[position + 1 :])
+    return image.reshape(new_shape)

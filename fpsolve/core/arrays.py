@@ -20,12 +20,14 @@ def as_array(value: Numbers, dtype: DType = float) -> Array:
     """
     if not is_concrete(value):
         return jnp.asarray(value, dtype=dtype)
-    if isinstance(value, jax.Array) and value.dtype == jnp.result_type(dtype):
+    # The default precision decides whether `float` means 32 or 64 bits.
+    number = jnp.result_type(dtype)
+    if isinstance(value, jax.Array) and value.dtype == number:
         return value
     # Inside a user's `jit`, `device_put` would return a tracer; this context keeps a
     # concrete value concrete.
     with jax.ensure_compile_time_eval():
-        return jax.device_put(np.asarray(value, dtype=jnp.result_type(dtype)))
+        return jax.device_put(np.asarray(value, dtype=number))
 
 
 def real_dtype(array: AnyArray) -> np.dtype:
@@ -48,15 +50,15 @@ def spread_positions(count: int, most: int) -> np.ndarray:
     """
     if count <= most:
         return np.arange(count)
-    return np.unique(np.round(np.linspace(0, count - 1, most)).astype(int))
+    positions = np.round(np.linspace(0, count - 1, most))
+    return np.unique(positions.astype(int))
 
 
 def scaled(array: Array, factor: float) -> Array:
     """`factor` times an array, in its precision."""
     # On a CPU the arrays are in main memory, and numpy needs no compiled program. On an
     # accelerator the array would have to be copied to the host and back.
+    number = np.asarray(factor, array.real.dtype)
     if not is_concrete(array) or not on_processor():
-        return array * np.asarray(factor, array.real.dtype)
-    return as_array(
-        np.asarray(array) * np.asarray(factor, array.real.dtype), array.dtype
-    )
+        return array * number
+    return as_array(np.asarray(array) * number, array.dtype)

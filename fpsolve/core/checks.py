@@ -1,5 +1,4 @@
-"""Validation of arguments: checks that every public function uses, with one form for
-all error messages.
+"""Validation of arguments: checks of all public functions, with one form of messages.
 
 A message names the argument, shows its value, and says what is allowed and what to do;
 it is raised before anything is computed. Checks examine concrete values only: under
@@ -26,9 +25,7 @@ _MAX_ENTRIES = 8
 
 
 def raise_value_error(name: str, value: object, allowed: str, cure: str) -> NoReturn:
-    """Raise the `ValueError` of all public functions: name, value, what is allowed,
-    what to do.
-    """
+    """Raise a `ValueError` with name, value, what is allowed, what to do."""
     raise ValueError(refusal(name, value, allowed, cure))
 
 
@@ -39,15 +36,14 @@ def refusal(name: str, value: object, allowed: str, cure: str) -> str:
 
 def is_concrete(*trees: PyTree) -> bool:
     """Whether no leaf of `trees` is a JAX tracer, so that its values are known."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+    leaves = jax.tree.leaves(trees)
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
 
 
 def check_finite_number(
     name: str, value: object, cure: str = "Give a finite real number."
 ) -> float:
-    """`value` as a Python float. **Raises** `ValueError` unless it is a finite real
-    number.
-    """
+    """`value` as a float. **Raises** `ValueError` unless it is a finite real number."""
     array = check_numbers(name, value, "it must be a real number", cure)
     if array.ndim != 0:
         raise_value_error(name, value, "it must be a real number", cure)
@@ -69,7 +65,9 @@ def check_numbers(
         raise_value_error(name, value, allowed, cure)
     # `jnp.floating` includes bfloat16 and other types that numpy does not count as
     # floating.
-    kinds = (jnp.integer, jnp.floating, *([jnp.complexfloating] if waves else []))
+    kinds = [jnp.integer, jnp.floating]
+    if waves:
+        kinds.append(jnp.complexfloating)
     if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
         raise_value_error(name, value, allowed, cure)
     return array
@@ -111,8 +109,7 @@ def check_not_negative(name: str, value: object, cure: str) -> None:
 
 
 def check_integer(name: str, value: object, least: int, cure: str) -> int:
-    """`value` as an `int`. **Raises** `ValueError` unless it is an integer of at least
-    `least`.
+    """`value` as an `int`. **Raises** `ValueError` unless it is one, at least `least`.
 
     Booleans and floats are not accepted, although Python counts a boolean as an
     integer.
@@ -162,4 +159,6 @@ def _short(value: object) -> str:
     else:
         # Without addresses in memory, which mean nothing to a reader.
         text = re.sub(r" at 0x[0-9a-f]+", "", " ".join(repr(value).split()))
-    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
+    if len(text) <= _MAX_SHOWN:
+        return text
+    return text[: _MAX_SHOWN - 3] + "..."

@@ -82,19 +82,17 @@ def cache_of_command() -> str:
     environment variable, else `default_folder()`.
     """
     folder = os.environ.get(VARIABLE) or None
-    if (
-        folder in OFF
-        or not jax.config.values["jax_enable_compilation_cache"]
-        or jax.config.values["jax_compilation_cache_dir"]
-    ):
+    is_disabled = not jax.config.values["jax_enable_compilation_cache"]
+    has_folder = jax.config.values["jax_compilation_cache_dir"]
+    if folder in OFF or is_disabled or has_folder:
         return ""
     try:
         compilation_cache(folder)
     except ValueError as error:
         # A command still works without the cache, so this is a warning only.
         return (
-            f"warning: compiled programs are not kept on disk. {error} {VARIABLE} names "
-            "it; off turns this off."
+            f"warning: compiled programs are not kept on disk. {error} {VARIABLE} "
+            "names it; off turns this off."
         )
     return ""
 
@@ -147,14 +145,12 @@ def _checked_folder(folder: FilePath | None) -> Path:
     """The folder as an absolute path. It is made if there is none, and a file is
     written to test it.
     """
-    if (
-        folder is not None and not isinstance(folder, str | os.PathLike)
-    ) or folder == "":
+    is_path = folder is None or isinstance(folder, str | os.PathLike)
+    if not is_path or folder == "":
         raise_value_error("folder", folder, "it must be a path", CURE)
     try:
-        path = (
-            Path(default_folder() if folder is None else folder).expanduser().absolute()
-        )
+        given = default_folder() if folder is None else folder
+        path = Path(given).expanduser().absolute()
     except RuntimeError:  # the home folder is unknown
         raise_value_error(
             "folder",

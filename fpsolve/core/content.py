@@ -80,9 +80,8 @@ class ReadFunction(eqx.Module):
         )
         # A jaxpr returns a constant result as a literal, which is a Python or numpy
         # scalar: make it an array.
-        return jax.tree.unflatten(
-            self.operations.structure, [jnp.asarray(value) for value in values]
-        )
+        arrays = [jnp.asarray(value) for value in values]
+        return jax.tree.unflatten(self.operations.structure, arrays)
 
     def uses(self, argument: int) -> bool:
         """Whether the value depends on the argument of this number. Each argument must
@@ -97,8 +96,7 @@ class ReadFunction(eqx.Module):
 def read_function(
     function: Callable[..., Any], *example: AnyArray | jax.ShapeDtypeStruct
 ) -> ReadFunction:
-    """Trace `function` as it is now, with arguments of the shapes and types of
-    `example`.
+    """Trace `function` as it is now, with arguments of the shapes of `example`.
 
     **Arguments**: `example`, arrays. **Returns** a `ReadFunction`. Its leaves are all
     arrays that `function` uses besides its arguments, traced or not, and its
@@ -129,9 +127,8 @@ def read_function(
         key = _key_of_jaxpr(jaxpr, follow_rules=False)
     except _DerivativeRule:
         key = _key_with_derivatives(function, example)
-    return ReadFunction(
-        tuple(constants), Operations(jaxpr, jax.tree.structure(shape), key)
-    )
+    operations = Operations(jaxpr, jax.tree.structure(shape), key)
+    return ReadFunction(tuple(constants), operations)
 
 
 def _without_literals(jaxpr: jex.Jaxpr) -> tuple[jex.Jaxpr, list[np.ndarray]]:
@@ -153,21 +150,21 @@ def _without_literals(jaxpr: jex.Jaxpr) -> tuple[jex.Jaxpr, list[np.ndarray]]:
     if not numbers:
         return jaxpr, numbers
     # A jaxpr of the identity provides new variables of the right types.
-    variables = iter(jax.make_jaxpr(lambda *values: values)(*numbers).jaxpr.invars)
+    identity = jax.make_jaxpr(lambda *values: values)(*numbers)
+    variables = iter(identity.jaxpr.invars)
     # Replace each literal by a variable, in the same order as in `numbers`.
     added = []
     equations = []
     for equation in jaxpr.eqns:
-        inputs = [
-            next(variables) if is_number(atom) else atom for atom in equation.invars
-        ]
-        added += [
-            new
-            for new, old in zip(inputs, equation.invars, strict=True)
-            if new is not old
-        ]
+        inputs = []
+        for atom in equation.invars:
+            if is_number(atom):
+                atom = next(variables)
+                added.append(atom)
+            inputs.append(atom)
         equations.append(equation.replace(invars=inputs))
-    return jaxpr.replace(constvars=[*jaxpr.constvars, *added], eqns=equations), numbers
+    constants = [*jaxpr.constvars, *added]
+    return jaxpr.replace(constvars=constants, eqns=equations), numbers
 
 
 class _DerivativeRule(Exception):
@@ -188,12 +185,12 @@ def _key_with_derivatives(
     """
 
     def first_derivative(*arguments: Array) -> PyTree:
-        return jax.jvp(function, arguments, tuple(jnp.ones_like(a) for a in arguments))
+        ones = tuple(jnp.ones_like(a) for a in arguments)
+        return jax.jvp(function, arguments, ones)
 
     def second_derivative(*arguments: Array) -> PyTree:
-        return jax.jvp(
-            first_derivative, arguments, tuple(jnp.ones_like(a) for a in arguments)
-        )
+        ones = tuple(jnp.ones_like(a) for a in arguments)
+        return jax.jvp(first_derivative, arguments, ones)
 
     try:
         jaxpr = jax.make_jaxpr(second_derivative)(*example).jaxpr
@@ -222,7 +219,8 @@ def _key_of_jaxpr(jaxpr: jex.Jaxpr, follow_rules: bool) -> Hashable:
             return number(atom)
         return _key_of_value(atom.val, follow_rules), str(atom.aval)
 
-    inputs = tuple((number(v), str(v.aval)) for v in (*jaxpr.constvars, *jaxpr.invars))
+    variables = (*jaxpr.constvars, *jaxpr.invars)
+    inputs = tuple((number(v), str(v.aval)) for v in variables)
     rows = []
     for equation in jaxpr.eqns:
         primitive = equation.primitive.name
@@ -237,18 +235,13 @@ def _key_of_jaxpr(jaxpr: jex.Jaxpr, follow_rules: bool) -> Hashable:
             # The other parameters (name, donation, sharding) do not change what is
             # computed here.
             parameters = {"jaxpr": parameters["jaxpr"]}
-        # One operation: what it is, its inputs, its parameters, its outputs.
-        rows.append(
-            (
-                equation.primitive,
-                tuple(atom_key(atom) for atom in equation.invars),
-                tuple(
-                    (k, _key_of_value(v, follow_rules))
-                    for k, v in sorted(parameters.items())
-                ),
-                tuple(number(v) for v in equation.outvars),
-            )
+        # The inputs before the outputs: the order decides the numbers of the variables.
+        operands = tuple(atom_key(atom) for atom in equation.invars)
+        parameter_keys = tuple(
+            (k, _key_of_value(v, follow_rules)) for k, v in sorted(parameters.items())
         )
+        results = tuple(number(v) for v in equation.outvars)
+        rows.append((equation.primitive, operands, parameter_keys, results))
     return inputs, tuple(rows), tuple(atom_key(atom) for atom in jaxpr.outvars)
 
 
@@ -259,9 +252,7 @@ def _key_of_value(value: object, follow_rules: bool) -> Hashable:
     this costs a compilation, and never returns a wrong program.
     """
     if isinstance(value, jex.ClosedJaxpr):
-        constants = tuple(
-            _key_of_value(constant, follow_rules) for constant in value.consts
-        )
+        constants = _key_of_value(tuple(value.consts), follow_rules)
         return _key_of_jaxpr(value.jaxpr, follow_rules), constants
     if isinstance(value, jex.Jaxpr):
         return _key_of_jaxpr(value, follow_rules)
@@ -289,13 +280,9 @@ def is_plain(tree: PyTree) -> bool:
     Such a function need not be read: all that it depends on are its leaves and its
     static fields.
     """
-    if (
-        tree is None
-        or isinstance(tree, bool | int | float | complex | str | Operations)
-        or eqx.is_array(tree)
-    ):
+    if tree is None or eqx.is_array(tree) or isinstance(tree, jax.core.Tracer):
         return True
-    if isinstance(tree, jax.core.Tracer):
+    if isinstance(tree, bool | int | float | complex | str | Operations):
         return True
     if isinstance(tree, tuple | list):
         return all(is_plain(item) for item in tree)
@@ -305,11 +292,8 @@ def is_plain(tree: PyTree) -> bool:
     if not type(tree).__module__.startswith("fpsolve."):
         return False
     if isinstance(tree, eqx.Module):
-        return all(
-            is_plain(getattr(tree, name))
-            for name in tree.__dataclass_fields__
-            if hasattr(tree, name)
-        )
+        names = (name for name in tree.__dataclass_fields__ if hasattr(tree, name))
+        return all(is_plain(getattr(tree, name)) for name in names)
     return False
 
 
@@ -319,10 +303,13 @@ def read_at(function: Formula, ndim: int) -> Formula:
     """
     if is_plain(function):
         return function
-    read = read_function(
-        lambda x: jnp.asarray(function(x)), np.zeros(ndim, jnp.result_type(float))
-    )
-    return PointFunction(read)
+
+    def value(x: Array) -> Array:
+        return jnp.asarray(function(x))
+
+    # The point decides the precision only: nothing is computed.
+    example = np.zeros(ndim, jnp.result_type(float))
+    return PointFunction(read_function(value, example))
 
 
 class PointFunction(eqx.Module):

@@ -21,6 +21,5 @@ class Decision(NamedTuple):
 
     def also(self, more: str) -> "Decision":
         """The same choice with one more clause."""
-        return self._replace(
-            because=f"{self.because}; {more}" if self.because else more
-        )
+        because = f"{self.because}; {more}" if self.because else more
+        return self._replace(because=because)

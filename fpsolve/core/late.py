@@ -18,5 +18,5 @@ def register(name: str, load: Callable[[], ModuleType]) -> None:
 
 
 def late(name: str) -> ModuleType:
-    """The package that is registered under this name. It is imported at its first use."""
+    """The package that is registered under this name, imported at its first use."""
     return _LOADERS[name]()

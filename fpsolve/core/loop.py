@@ -1,5 +1,4 @@
-"""A loop whose length is known only at run time, differentiable in forward and reverse
-mode.
+"""A loop of a length known only at run time, differentiable in both modes.
 
     u <- body(k, parameters, u),  k = 0 .. count - 1
 
@@ -60,14 +59,14 @@ def run_loop(
             return state[0] < count
 
         first = jnp.zeros((), count.dtype)
-        checkpoints = CONSTANTS.loop_checkpoints
-        return eqxi.while_loop(
+        _, last = eqxi.while_loop(
             unfinished,
             step,
             (first, start),
             kind="checkpointed",
-            checkpoints=checkpoints,
-        )[1]
+            checkpoints=CONSTANTS.loop_checkpoints,
+        )
+        return last
 
     @jax.custom_jvp
     def loop(whole: tuple[Array, PyTree], smooth: PyTree, start: Tree) -> Tree:
@@ -83,15 +82,24 @@ def run_loop(
         )
         fields = tuple(fields)
 
+        def plain_fields(*fields: PyTree) -> PyTree:
+            return plain(whole, *fields)
+
+        def checkpointed_fields(*fields: PyTree) -> PyTree:
+            return checkpointed(whole, *fields)
+
         def forward(tangents: PyTree) -> PyTree:
-            return jax.jvp(lambda *fields: plain(whole, *fields), fields, tangents)[1]
+            _, change = jax.jvp(plain_fields, fields, tangents)
+            return change
 
         def transpose(cotangent: PyTree) -> PyTree:
-            return jax.vjp(lambda *fields: checkpointed(whole, *fields), *fields)[1](
-                cotangent
-            )
+            _, pull_back = jax.vjp(checkpointed_fields, *fields)
+            return pull_back(cotangent)
 
-        return plain(*primals), linear_map(forward, transpose, tuple(tangents[1:]))
+        last = plain(*primals)
+        # The count and the other arrays have no tangents.
+        change = linear_map(forward, transpose, tuple(tangents[1:]))
+        return last, change
 
     return loop((jnp.asarray(count), other), smooth, start)
 
@@ -111,14 +119,16 @@ def linear_map(
     # JAX transposes a solve only if every entry of its right-hand side is unknown. The
     # zeros of the second block are therefore made to depend on the argument by adding 0
     # times its sum.
-    tie = sum(
-        (0 * jnp.real(leaf).sum() for leaf in jax.tree.leaves(argument)),
-        start=jnp.zeros(()),
-    )
-    tied = jax.tree.map(lambda leaf: leaf + tie.astype(leaf.dtype), argument)
-    zero = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype) + tie.astype(leaf.dtype), shape
-    )
+    zero_sums = (0 * jnp.real(leaf).sum() for leaf in jax.tree.leaves(argument))
+    tie = sum(zero_sums, start=jnp.zeros(()))
+
+    def tied(leaf: Array) -> Array:
+        return leaf + tie.astype(leaf.dtype)
+
+    def tied_zero(leaf: jax.ShapeDtypeStruct) -> Array:
+        return tied(jnp.zeros(leaf.shape, leaf.dtype))
+
+    right_side = (jax.tree.map(tied, argument), jax.tree.map(tied_zero, shape))
 
     def add(a: PyTree, b: PyTree) -> PyTree:
         return jax.tree.map(jnp.add, a, b)
@@ -136,6 +146,5 @@ def linear_map(
     ) -> tuple[PyTree, PyTree]:
         return add(b[0], transpose(b[1])), b[1]
 
-    return jax.lax.custom_linear_solve(identity, (tied, zero), solve, transpose_solve)[
-        1
-    ]
+    _, image = jax.lax.custom_linear_solve(identity, right_side, solve, transpose_solve)
+    return image

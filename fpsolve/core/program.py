@@ -92,8 +92,7 @@ def compiled(function: F) -> F:
 
 
 def sampling_program(function: F) -> F:
-    """Decorate a function that evaluates users' functions on points: compiled quickly,
-    cached by content.
+    """Decorate a function that evaluates users' functions: compiled quickly, cached.
 
     All arguments are pytrees; their static parts are compared by content. Under a
     transformation of JAX the function is called inside one `jit`. Without it, `grad` or
@@ -128,8 +127,9 @@ def shape_program(function: F) -> F:
     @functools.wraps(function)
     def call(*arguments: PyTree) -> PyTree:
         sizes = (leaf.size for leaf in jax.tree.leaves(arguments) if _is_array(leaf))
-        is_small = max(sizes, default=0) <= CONSTANTS.quick_elements
-        return (quickly if is_small else for_speed)(*arguments)
+        if max(sizes, default=0) <= CONSTANTS.quick_elements:
+            return quickly(*arguments)
+        return for_speed(*arguments)
 
     return call  # type: ignore[return-value]
 
@@ -158,9 +158,9 @@ def run_program(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: PyTree, seconds: float) -> PyTree:
         if seconds <= CONSTANTS.quick_seconds:
             return quickly(*arguments)
-        return (balanced if seconds <= CONSTANTS.balanced_seconds else for_speed)(
-            *arguments
-        )
+        if seconds <= CONSTANTS.balanced_seconds:
+            return balanced(*arguments)
+        return for_speed(*arguments)
 
     return call
 
@@ -226,8 +226,7 @@ def _is_staged() -> bool:
 
 
 def _is_array(leaf: object) -> bool:
-    """Whether a leaf is an argument of a program: an array of JAX or numpy, or a numpy
-    scalar.
+    """Whether a leaf is an argument of a program: an array, or a numpy scalar.
 
     All other leaves are part of its key.
     """

@@ -66,15 +66,20 @@ REMEDIES = {
         "ends, because a wave varies within a cell there. Take more nodes, or output "
         "times farther from the ends and from those of `through`."
     ),
-    "grid_too_coarse": "The error of the grid is above tol; `errors` has its parts. Take more nodes for the part "
-    '"space", a wider box for "box" and "start", or leave out grid=, so that a grid is fitted.',
+    "grid_too_coarse": (
+        "The error of the grid is above tol; `errors` has its parts. Take more nodes "
+        'for the part "space", a wider box for "box" and "start", or leave out grid=, '
+        "so that a grid is fitted."
+    ),
     "negative_level": (
         "An average of real-time runs returns exp(-|E| t) in the place of exp(-E t) "
         "at a level E below zero. Give shift= at or below the lowest level, which is "
         "put back afterwards."
     ),
-    "average_too_short": "The estimated error is above tol. Raise eta_max or p_max, take more nodes if the part "
-    '"space" is the largest, or take fp.wick.warped_phase(start="smooth").',
+    "average_too_short": (
+        "The estimated error is above tol. Raise eta_max or p_max, take more nodes if "
+        'the part "space" is the largest, or take fp.wick.warped_phase(start="smooth").'
+    ),
     "minimum_not_confirmed": (
         "Two searches on other nodes ended in different wells. Take more nodes, a "
         "smaller ratio, or a larger first diffusion."
@@ -117,7 +122,6 @@ def raise_failure(result: Array, detail: str = "", has_throw: bool = False) -> N
     """
     name = CODES[int(np.asarray(result))]
     if name != "successful":
+        before = f"{detail} " if detail else ""
         instead = " (throw=False returns it.)" if has_throw else ""
-        raise NumericalFailure(
-            f"{name}: {detail + ' ' if detail else ''}{REMEDIES[name]}{instead}"
-        )
+        raise NumericalFailure(f"{name}: {before}{REMEDIES[name]}{instead}")

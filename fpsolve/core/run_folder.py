@@ -36,8 +36,7 @@ def check_folder(folder: FilePath) -> Path:
 
 
 def open_run_folder(folder: FilePath, problem: dict[str, str]) -> Path:
-    """The path of a folder whose header is `problem`. A new folder is made and given
-    this header.
+    """The path of a folder whose header is `problem`; a new one is given this header.
 
     **Arguments**: `problem`, what shapes the answer, by name. **Raises** `ValueError`
     if the folder holds another problem, with the names in which they differ.
@@ -49,9 +48,8 @@ def open_run_folder(folder: FilePath, problem: dict[str, str]) -> Path:
         write_atomically(header, lambda file: file.write(text.encode()))
         return path
     kept = json.loads(header.read_text())
-    different = sorted(
-        name for name in problem | kept if kept.get(name) != problem.get(name)
-    )
+    names = problem | kept
+    different = sorted(name for name in names if kept.get(name) != problem.get(name))
     if different:
         allowed = f"it holds another problem, which differs in {', '.join(different)}"
         raise_value_error(

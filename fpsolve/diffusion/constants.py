@@ -5,9 +5,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class DiffusionConstants:
-    """Constants of `diffusion` that decide answers or costs. Each says where its value
-    comes from.
-    """
+    """Constants of `diffusion` that decide answers or costs, each with its origin."""
 
     # generation
     # halvings of [0, 1] in the search for a lambda: derived, 2^-60 is below rounding
@@ -32,8 +30,7 @@ class DiffusionConstants:
     flow_batch: int = 4096  # points that pass a sampler at once: a free choice
 
     # steps
-    # standard deviations of the noise in a box, P(beyond) = 2e-17: derived from
-    # rounding
+    # deviations of the noise in a box, P(beyond) = 2e-17: derived from rounding
     noise_radius: float = 8.5
     # rows of a matrix of kernels that are formed at once: a free choice
     kernel_batch: int = 128

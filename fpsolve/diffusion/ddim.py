@@ -1,6 +1,7 @@
 """One step of a sampler from noise to data, for the exact or a learned score.
 
-    x' = m(x) + √w N,     m(x) = (α'/α) (x + σ² s) - √(σ'² - w) σ s,     w = ε σ'² (1 - κ'²/κ²),    κ = σ/α
+    x' = m(x) + √w N,      m(x) = (α'/α) (x + σ² s) - √(σ'² - w) σ s
+    w = ε σ'² (1 - κ'²/κ²),      κ = σ/α
 
 from λ to λ' < λ, with s = s(x, λ) the score, N a standard normal variable and ε in [0,
 1] the noise level: 0 is DDIM, 1 the ancestral sampler of DDPM. Pairs `(before, after)`
@@ -34,12 +35,8 @@ def step_mean(
     x: Array,
     score: Array,
 ) -> Array:
-    """The mean m(x) of a step at x, of any shape, from the score there, of the same
-    shape.
-    """
+    """The mean m(x) of a step at x, of any shape, from the score there."""
     # The maximum keeps the root real where rounding makes w a little larger than σ'².
     remaining = jnp.sqrt(jnp.maximum(sigmas[1] ** 2 - variance, 0))
-    return (
-        alphas[1] / alphas[0] * (x + sigmas[0] ** 2 * score)
-        - remaining * sigmas[0] * score
-    )
+    denoised = x + sigmas[0] ** 2 * score
+    return alphas[1] / alphas[0] * denoised - remaining * sigmas[0] * score

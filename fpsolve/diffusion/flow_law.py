@@ -9,7 +9,8 @@ so that ∇m is symmetric and positive: m is the gradient of a convex function, 
 invertible whatever the length of the step. The law q of the sampler that starts from
 q_1 has therefore a density, with F = m_N ... m_1 all steps,
 
-    log q(F(x)) = log q_1(x) - Σ_k log det ∇m_k,      KL(q | p_0) = ∫ q_1(x) [ log q(F(x)) - log p_0(F(x)) ] dx.
+    log q(F(x)) = log q_1(x) - Σ_k log det ∇m_k
+    KL(q | p_0) = ∫ q_1(x) [ log q(F(x)) - log p_0(F(x)) ] dx.
 
 The integral is taken over the start, where q_1 is smooth and known: nothing is sampled
 or binned.
@@ -86,15 +87,15 @@ def sampler_divergence(
         )
     read = read_noising(path, grid.ndim)
     found = []
+    # The second grid has other nodes, which show the error of the quadrature.
     for places in (grid, companion(grid, True)):
         points = places.points.reshape(-1, grid.ndim)
         weights = jnp.asarray(places.weights).ravel()
-        start = (
-            _log_noise(read, points)
-            if initial is None
-            else _log_density(initial, points)
-        )
-        found.append(_distances(read, lambdas, points, weights, start))
+        if initial is None:
+            log_start = _log_noise(read, points)
+        else:
+            log_start = _log_density(initial, points)
+        found.append(_distances(read, lambdas, points, weights, log_start))
     (kl, tv), (other_kl, other_tv) = found
     return Divergence(kl, tv, jnp.abs(kl - other_kl), jnp.abs(tv - other_tv))
 
@@ -117,23 +118,27 @@ def _distances(
     path: NoisingPath, lambdas: Array, points: Array, weights: Array, log_start: Array
 ) -> tuple[Array, Array]:
     """KL and TV, scalars, by a quadrature over the start."""
-    moved, log_volume = jax.lax.map(
-        lambda x: _follow(path, lambdas, x), points, batch_size=CONSTANTS.flow_batch
-    )
+
+    def follow(x: Array) -> tuple[Array, Array]:
+        return _follow(path, lambdas, x)
+
+    # In batches: the Jacobians of all points at once may not fit into memory.
+    batch = CONSTANTS.flow_batch
+    moved, log_volume = jax.lax.map(follow, points, batch_size=batch)
     log_data = -jax.vmap(path(jnp.zeros(())))(moved)
     start = jnp.exp(log_start) * weights
     # The quadrature and the truncated tails leave a mass slightly different from 1.
     mass = jnp.sum(start)
     start = start / mass
     # log(q / p) at F(x), where q has mass.
-    log_ratio = jnp.where(
-        start > 0, log_start - log_volume - log_data - jnp.log(mass), 0
-    )
+    log_ratio = log_start - log_volume - log_data - jnp.log(mass)
+    log_ratio = jnp.where(start > 0, log_ratio, 0)
     kl = jnp.sum(start * log_ratio)
     # ½ ∫|q - p| over the image of F, and half of the mass of the data outside of it.
     data = jnp.exp(log_data + log_volume) * weights
-    tv = (jnp.sum(jnp.abs(start - data)) + jnp.abs(1 - jnp.sum(data))) / 2
-    return kl, tv
+    apart = jnp.sum(jnp.abs(start - data))
+    outside = jnp.abs(1 - jnp.sum(data))
+    return kl, (apart + outside) / 2
 
 
 def _follow(path: NoisingPath, lambdas: Array, x: Array) -> tuple[Array, Array]:
@@ -143,11 +148,18 @@ def _follow(path: NoisingPath, lambdas: Array, x: Array) -> tuple[Array, Array]:
         state: tuple[Array, Array], pair: Array
     ) -> tuple[tuple[Array, Array], None]:
         x, log_volume = state
-        mean = lambda x: step_mean(
-            path.alpha(pair), path.sigma(pair), jnp.zeros(()), x, path.score(x, pair[0])
-        )
+
+        def mean(x: Array) -> Array:
+            score = path.score(x, pair[0])
+            alphas, sigmas = path.alpha(pair), path.sigma(pair)
+            return step_mean(alphas, sigmas, jnp.zeros(()), x, score)
+
         jacobian = jax.jacfwd(mean)(x)
-        return (mean(x), log_volume + jnp.linalg.slogdet(jacobian)[1]), None
+        # The logarithm of a determinant, which may itself under- or overflow.
+        log_det = jnp.linalg.slogdet(jacobian)[1]
+        return (mean(x), log_volume + log_det), None
 
     pairs = jnp.stack([lambdas[:-1], lambdas[1:]], axis=1)
-    return jax.lax.scan(step, (x, jnp.zeros((), x.dtype)), pairs)[0]
+    start = (x, jnp.zeros((), x.dtype))
+    end, _ = jax.lax.scan(step, start, pairs)
+    return end

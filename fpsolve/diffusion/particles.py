@@ -1,9 +1,11 @@
 """Particles of a reverse process, and tests of a density on a grid against them.
 
-    dY = b(Y, t) dt + √(2ε) dW        solved by diffrax: additive noise, so strong order 3/2 (Foster, 2024)
+    dY = b(Y, t) dt + √(2ε) dW        solved by diffrax: additive noise,
+                                      so strong order 3/2 (Foster, 2024)
 
     mean of f        (1/n) Σ f(Y_i) ± sd(f)/√n
-    chi-square       X² = Σ_b (n_b - n P_b)² / (n P_b) over B bins: χ² of B - 1 degrees, n_b counts, P_b bins' mass
+    chi-square       X² = Σ_b (n_b - n P_b)² / (n P_b) over B bins: χ² of B - 1 degrees,
+                     n_b counts, P_b bins' mass
 
 Particles and densities share nothing but the drift, so that each is a check of the
 other.
@@ -29,22 +31,18 @@ from ..core.types import Count, Scalar
 from ..grid import Grid
 from ..potential import GaussianMixture
 from .constants import CONSTANTS
-from .generation import ReverseProcess, read_process
+from .reverse_process import ReverseProcess, read_process
 
 
 class Estimate(NamedTuple):
-    """A mean over particles and its standard error, each of the shape of the averaged
-    quantity.
-    """
+    """A mean over particles and its standard error, of the shape of the quantity."""
 
     value: Array
     error: Array
 
 
 class Agreement(NamedTuple):
-    """Pearson's chi-square of counts against a density, its degrees of freedom, and
-    `chance`, the p-value.
-    """
+    """Pearson's chi-square, its degrees of freedom, and `chance`, the p-value."""
 
     statistic: Array
     degrees: int
@@ -66,23 +64,18 @@ def draw(mixture: GaussianMixture, count: Count, key: Array) -> Array:
     m, d = mixture.means.shape
     # A component for each sample, then a normal variable of its covariance.
     first, second = jax.random.split(key)
-    chosen = jax.random.choice(
-        first, m, (count,), p=mixture.weights / jnp.sum(mixture.weights)
-    )
+    weights = mixture.weights / jnp.sum(mixture.weights)
+    chosen = jax.random.choice(first, m, (count,), p=weights)
     normal = jax.random.normal(second, (count, d))
-    if mixture.covariances.ndim == 3:
-        factors = jnp.linalg.cholesky(mixture.covariances)[chosen]
-        return mixture.means[chosen] + jnp.einsum("nij,nj->ni", factors, normal)
+    means = mixture.means[chosen]
+    covariances = mixture.covariances
+    if covariances.ndim == 3:
+        factors = jnp.linalg.cholesky(covariances)[chosen]
+        return means + jnp.einsum("nij,nj->ni", factors, normal)
     # One variance a component, or one a component and axis.
-    variances = (
-        mixture.covariances[:, None]
-        if mixture.covariances.ndim == 1
-        else mixture.covariances
-    )
-    return (
-        mixture.means[chosen]
-        + jnp.sqrt(jnp.broadcast_to(variances, (m, d)))[chosen] * normal
-    )
+    variances = covariances[:, None] if covariances.ndim == 1 else covariances
+    deviations = jnp.sqrt(jnp.broadcast_to(variances, (m, d)))
+    return means + deviations[chosen] * normal
 
 
 def particles(
@@ -105,7 +98,7 @@ def particles(
     ```python
     import jax
     import fpsolve as fp
-    from fpsolve.diffusion.generation import ReverseProcess
+    from fpsolve.diffusion.reverse_process import ReverseProcess
     from fpsolve.diffusion.particles import draw, particles
     from fpsolve.path.noising import Noising
 
@@ -150,10 +143,8 @@ def expectation(samples: Array, f: Callable[[Array], Scalar]) -> Estimate:
     """
     values = jax.vmap(lambda x: jnp.asarray(f(x)))(samples)
     # ddof=1: the unbiased estimate of the variance.
-    return Estimate(
-        jnp.mean(values, axis=0),
-        jnp.std(values, axis=0, ddof=1) / jnp.sqrt(len(values)),
-    )
+    deviation = jnp.std(values, axis=0, ddof=1)
+    return Estimate(jnp.mean(values, axis=0), deviation / jnp.sqrt(len(values)))
 
 
 def histogram(samples: Array, grid: Grid) -> Array:
@@ -196,23 +187,20 @@ def pearson(samples: Array, density: Array, grid: Grid) -> Agreement:
         )
     # Expected and observed numbers in the cells; the last entry is for the outside of
     # the box.
-    expected = np.append(np.ravel(np.asarray(density * grid.weights)), 0.0) * len(
-        samples
-    )
-    expected[-1] = max(len(samples) - np.sum(expected), 0.0)
+    number = len(samples)
+    masses = np.ravel(np.asarray(density * grid.weights))
+    expected = np.append(masses, 0.0) * number
+    expected[-1] = max(number - np.sum(expected), 0.0)
     counts = np.ravel(np.asarray(histogram(samples, grid)))
-    counts = np.append(counts, len(samples) - np.sum(counts))
+    counts = np.append(counts, number - np.sum(counts))
 
     bins = _join_cells(expected)
     expected, counts = np.bincount(bins, expected), np.bincount(bins, counts)
     statistic = np.sum((counts - expected) ** 2 / expected)
     # The total number of samples is given, which takes one degree of freedom.
     degrees = len(expected) - 1
-    return Agreement(
-        jnp.asarray(statistic),
-        degrees,
-        gammaincc(degrees / 2, jnp.asarray(statistic) / 2),
-    )
+    chance = gammaincc(degrees / 2, jnp.asarray(statistic) / 2)
+    return Agreement(jnp.asarray(statistic), degrees, chance)
 
 
 @compiled
@@ -226,29 +214,24 @@ def _solve(
 ) -> Array:
     """The samples after `steps` steps of diffrax, `(n, d)`."""
     times = jax.vmap(process.elapsed)(jnp.linspace(1, 0, steps + 1))
-    drift = diffrax.ODETerm(
-        lambda t, y, process: jax.vmap(lambda x: process.drift(x, t))(y)
-    )
-    terms, solver = drift, diffrax.Heun()
+
+    def drift(t: Array, y: Array, process: ReverseProcess) -> Array:
+        return jax.vmap(lambda x: process.drift(x, t))(y)
+
+    def noise(t: Array, y: Array, process: ReverseProcess) -> lx.DiagonalLinearOperator:
+        deviation = jnp.sqrt(2 * process.noise)
+        return lx.DiagonalLinearOperator(jnp.broadcast_to(deviation, y.shape))
+
+    terms = diffrax.ODETerm(drift)
+    solver = diffrax.Heun()
     if noisy:
         # Steps are fixed and never rejected, so that the Brownian path need not be
         # stored.
         shape = jax.ShapeDtypeStruct(start.shape, start.dtype)
-        brownian = diffrax.UnsafeBrownianPath(
-            shape, key, levy_area=diffrax.SpaceTimeLevyArea
-        )
-
-        def noise(
-            t: Array, y: Array, process: ReverseProcess
-        ) -> lx.DiagonalLinearOperator:
-            return lx.DiagonalLinearOperator(
-                jnp.broadcast_to(jnp.sqrt(2 * process.noise), y.shape)
-            )
-
-        terms, solver = (
-            diffrax.MultiTerm(drift, diffrax.ControlTerm(noise, brownian)),
-            diffrax.ShARK(),
-        )
+        area = diffrax.SpaceTimeLevyArea
+        brownian = diffrax.UnsafeBrownianPath(shape, key, levy_area=area)
+        terms = diffrax.MultiTerm(terms, diffrax.ControlTerm(noise, brownian))
+        solver = diffrax.ShARK()
     solution = diffrax.diffeqsolve(
         terms,
         solver,
@@ -269,7 +252,8 @@ def _join_cells(expected: np.ndarray) -> np.ndarray:
     joined until a bin has enough.
     """
     bins = np.zeros(len(expected), dtype=int)
-    filled, number = 0.0, 0
+    filled = 0.0
+    number = 0
     for i, count in enumerate(expected):
         if filled >= CONSTANTS.min_bin_count:
             number += 1

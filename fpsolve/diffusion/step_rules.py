@@ -4,16 +4,21 @@ path KL, harmonic bridges.
 In the variable y = x / α with the noise level κ = σ / α, and D(y, κ) = E[x_0 | y] the
 denoiser,
 
-    work       even in ∫ σ (E|∂_λ s|²)^½ dλ: the Langevin corrector does the same work in every step
-    aligned    least bound of KL for the ancestral sampler,
-                   KLUB = Σ_i ∫_{κ_i}^{κ_{i-1}} κ^-3 E|D(y_κ, κ) - D(y_{κ_{i-1}}, κ_{i-1})|² dκ,    κ_0 > κ_1 > ...
-    tangent    even in arctan(κ / c): least error of Euler steps of the flow for Gaussian data of deviation c
-    harmonic   even in the time t of the bridge dX = u dt + dW from 0 to the data, least in E ∫ (|u|² + β_t |X|²) dt / 2
+    work       even in ∫ σ (E|∂_λ s|²)^½ dλ: the Langevin corrector does the same work
+               in every step
+    aligned    least bound of KL for the ancestral sampler, with κ_0 > κ_1 > ...
+                   KLUB = Σ_i ∫_{κ_i}^{κ_{i-1}} κ^-3 E|D(y_κ, κ) - D_{i-1}|² dκ,
+                   D_{i-1} = D(y_{κ_{i-1}}, κ_{i-1})
+    tangent    even in arctan(κ / c): least error of Euler steps of the flow for
+               Gaussian data of deviation c
+    harmonic   even in the time t of the bridge dX = u dt + dW from 0 to the data,
+               least in E ∫ (|u|² + β_t |X|²) dt / 2
 
 The denoiser of less noise has that of more noise for its conditional mean, so that the
 mean in KLUB is the difference of the mean square errors of denoising, and
 
-    KLUB = ½ Σ_i (κ_i^-2 - κ_{i-1}^-2) M(κ_{i-1}) - ∫ κ^-3 M dκ,     M(κ) = E|x_0 - D|² = d κ² - κ⁴ E|∇log p_κ(y)|².
+    KLUB = ½ Σ_i (κ_i^-2 - κ_{i-1}^-2) M(κ_{i-1}) - ∫ κ^-3 M dκ,
+    M(κ) = E|x_0 - D|² = d κ² - κ⁴ E|∇log p_κ(y)|².
 
 A minimum over all step sequences follows from a table of M, by dynamic programming:
 nothing is sampled.
@@ -52,9 +57,7 @@ Steps = Callable[[Amplitudes, Count], Array]
 
 
 class Errors(NamedTuple):
-    """The mean square error of denoising, `error` `(R,)`, at `ratios` κ `(R,)`,
-    ascending.
-    """
+    """The mean square `error` `(R,)` of denoising at `ratios` κ `(R,)`, ascending."""
 
     ratios: np.ndarray
     error: np.ndarray
@@ -66,9 +69,8 @@ def work_steps(path: NoisingPath, grid: Grid) -> Steps:
 
     **Arguments**: `path`, an `fp.Noising`; `grid`, that holds the data; its box is
     widened with the noise. **Returns** a function of path and number of steps, as
-    `linear_steps` is. `fp.schedule.optimal(path, total,
-    cost="work")` is the same as a schedule, and `fp.score.sampled_costs(...).steps("work")`
-    from samples.
+    `linear_steps` is. `fp.schedule.optimal(path, total, cost="work")` is the same as a
+    schedule, and `fp.score.sampled_costs(...).steps("work")` from samples.
 
     **Reference**: Williams et al., arXiv 2412.07877, the corrector-optimised cost with
     v = σ.
@@ -87,11 +89,15 @@ def work_steps(path: NoisingPath, grid: Grid) -> Steps:
     # Graded towards the data, where σ vanishes. Between these the logarithm of the cost
     # is nearly linear.
     places = np.linspace(0, 1, CONSTANTS.work_places + 1)[1:] ** 2
-    speeds = np.asarray(_score_speeds(read_noising(path, grid.ndim), grid, places))
-    log_costs = jnp.asarray(np.log(np.asarray(path.sigma(places)) * np.sqrt(speeds)))
-    return cost_steps(
-        lambda lam: jnp.exp(jnp.interp(lam, jnp.asarray(places), log_costs))
-    )
+    read = read_noising(path, grid.ndim)
+    speeds = np.asarray(_score_speeds(read, grid, places))
+    costs = np.asarray(path.sigma(places)) * np.sqrt(speeds)
+    log_costs = jnp.asarray(np.log(costs))
+
+    def cost(lam: Array) -> Array:
+        return jnp.exp(jnp.interp(lam, jnp.asarray(places), log_costs))
+
+    return cost_steps(cost)
 
 
 def aligned_steps(path: NoisingPath, grid: Grid, smallest: Real = 0.002) -> Steps:
@@ -124,6 +130,7 @@ def aligned_steps(path: NoisingPath, grid: Grid, smallest: Real = 0.002) -> Step
         steps = check_integer(
             "steps", steps, 1, "Give the number of steps, at least 1."
         )
+        # The step from `smallest` to 0 is not among those that are chosen.
         if steps == 1:
             return jnp.asarray([1.0, 0.0])
         best = least_path_kl(errors, steps - 1)
@@ -154,9 +161,8 @@ def tangent_steps(scale: Real) -> Steps:
             "steps", steps, 1, "Give the number of steps, at least 1."
         )
         largest = jnp.arctan(noise_ratio(path, jnp.ones(())) / scale)
-        return lambdas_at(
-            path, scale * jnp.tan(largest * jnp.linspace(1, 0, steps + 1))
-        )
+        angles = largest * jnp.linspace(1, 0, steps + 1)
+        return lambdas_at(path, scale * jnp.tan(angles))
 
     return steps_of
 
@@ -179,20 +185,15 @@ def harmonic_steps(stiffness: Sequence[float] = (0.0,)) -> Steps:
     harmonic_steps((0.0, 4.0))(fp.Noising(fp.GaussianMixture([[0.0]], 0.25)), 4)
     ```
     """
-    beta = np.atleast_1d(
-        check_numbers(
-            "stiffness", stiffness, "they must be numbers", "Give (0.0, 4.0), say."
-        )
-    ).astype(float)
+    cure = "Give (0.0, 4.0), say."
+    beta = check_numbers("stiffness", stiffness, "they must be numbers", cure)
+    beta = np.atleast_1d(beta).astype(float)
     # With every β above -π², φ and χ are positive inside (0, 1), by comparison with
     # sin(π t).
-    if beta.ndim != 1 or not np.all(np.isfinite(beta)) or np.any(beta <= -(np.pi**2)):
-        raise_value_error(
-            "stiffness",
-            stiffness,
-            "it must be numbers above -π², (B,)",
-            "Give (0.0, 4.0), say.",
-        )
+    is_list = beta.ndim == 1 and np.all(np.isfinite(beta))
+    if not is_list or np.any(beta <= -(np.pi**2)):
+        allowed = "it must be numbers above -π², (B,)"
+        raise_value_error("stiffness", stiffness, allowed, cure)
 
     def steps_of(path: Amplitudes, steps: Count) -> Array:
         steps = check_integer(
@@ -230,29 +231,37 @@ def bridge_ratio(stiffness: np.ndarray, times: np.ndarray) -> np.ndarray:
         chi.append(_propagator(beta, 1 / count) @ chi[-1])
     ratios = []
     for t in times:
-        k = int(np.clip(np.searchsorted(edges, t, side="right") - 1, 0, count - 1))
+        k = int(np.searchsorted(edges, t, side="right")) - 1
+        k = min(max(k, 0), count - 1)
         # From the nearer edge of its own kind: φ from above and χ from below, where
         # nothing cancels.
-        above = (_propagator(stiffness[k], t - edges[k + 1]) @ phi[k + 1])[0]
-        below = (_propagator(stiffness[k], t - edges[k]) @ chi[k])[0]
-        ratios.append(np.sqrt(max(above, 0.0) / below) if below > 0 else np.inf)
+        from_above = _propagator(stiffness[k], t - edges[k + 1])
+        from_below = _propagator(stiffness[k], t - edges[k])
+        above = (from_above @ phi[k + 1])[0]
+        below = (from_below @ chi[k])[0]
+        # At t = 0 there is only noise.
+        ratio = np.sqrt(max(above, 0.0) / below) if below > 0 else np.inf
+        ratios.append(ratio)
     return np.asarray(ratios)
 
 
 def _propagator(beta: float, length: float) -> np.ndarray:
     """The map of (f, f') over `length` for f'' = beta f, `(2, 2)`."""
     root = np.sqrt(abs(beta))
-    sine = (
-        length if root == 0 else (np.sinh if beta > 0 else np.sin)(root * length) / root
-    )
-    cosine = (np.cosh if beta > 0 else np.cos)(root * length)
+    angle = root * length
+    # sinh(root l) / root, or sin, whose limit at zero is l.
+    if root == 0:
+        sine = length
+    elif beta > 0:
+        sine = np.sinh(angle) / root
+    else:
+        sine = np.sin(angle) / root
+    cosine = np.cosh(angle) if beta > 0 else np.cos(angle)
     return np.asarray([[cosine, sine], [beta * sine, cosine]])
 
 
 def denoising_errors(path: NoisingPath, grid: Grid, smallest: Real) -> Errors:
-    """The mean square error of denoising at noise levels from `smallest` to κ(1), even
-    in their logarithm.
-    """
+    """The mean square error of denoising from `smallest` to κ(1), even in log κ."""
     check_positive("smallest", smallest, "Give 0.002, the choice of EDM.")
     largest = float(noise_ratio(path, jnp.ones(())))
     if not float(smallest) < largest:
@@ -264,26 +273,27 @@ def denoising_errors(path: NoisingPath, grid: Grid, smallest: Real) -> Errors:
             cure,
         )
     ratios = np.geomspace(float(smallest), largest, CONSTANTS.noise_levels)
-    lambdas = jnp.clip(
-        lambdas_at(path, jnp.asarray(np.append(ratios[::-1], 0.0)))[:-1][::-1], 0, 1
-    )
-    squares = np.asarray(_score_squares(read_noising(path, grid.ndim), grid, lambdas))
+    # `lambdas_at` takes levels that fall to 0, and returns 1 and 0 exactly.
+    falling = jnp.asarray(np.append(ratios[::-1], 0.0))
+    found = lambdas_at(path, falling)
+    lambdas = jnp.clip(found[:-1][::-1], 0, 1)
+    read = read_noising(path, grid.ndim)
+    squares = np.asarray(_score_squares(read, grid, lambdas))
     alphas = np.asarray(path.alpha(lambdas))
     # The score in y = x / α is α times that in x.
-    return Errors(ratios, grid.ndim * ratios**2 - ratios**4 * alphas**2 * squares)
+    error = grid.ndim * ratios**2 - ratios**4 * alphas**2 * squares
+    return Errors(ratios, error)
 
 
 def least_path_kl(errors: Errors, steps: int) -> np.ndarray:
-    """The levels `(steps + 1,)`, ascending from the first of `errors` to the last, with
-    the least KLUB.
-    """
+    """The levels `(steps + 1,)` of `errors`, first to last, with the least KLUB."""
     ratios, error = errors
     inverse = 1 / ratios**2
     # cost[i, j]: a step from level j down to level i < j, without the part that all
     # sequences share.
-    cost = np.where(
-        ratios[:, None] < ratios, (inverse[:, None] - inverse) * error / 2, np.inf
-    )
+    is_descent = ratios[:, None] < ratios
+    path_kl = (inverse[:, None] - inverse) * error / 2
+    cost = np.where(is_descent, path_kl, np.inf)
     best = cost[0].copy()
     before: list[np.ndarray] = []
     for _ in range(steps - 1):
@@ -292,6 +302,7 @@ def least_path_kl(errors: Errors, steps: int) -> np.ndarray:
         total = best[:, None] + cost
         before.append(np.argmin(total, axis=0))
         best = np.min(total, axis=0)
+    # Backwards from the highest level, along the best predecessors.
     chosen = [len(ratios) - 1]
     for row in reversed(before):
         chosen.append(int(row[chosen[-1]]))
@@ -299,51 +310,58 @@ def least_path_kl(errors: Errors, steps: int) -> np.ndarray:
 
 
 def path_kl_bound(errors: Errors, levels: np.ndarray) -> float:
-    """KLUB of the levels κ, ascending `(N + 1,)`: a bound of KL between the laws at the
-    lowest of them.
-    """
+    """KLUB of levels κ `(N + 1,)`, ascending: a bound of KL at the lowest of them."""
     ratios, error = errors
-    at = np.exp(np.interp(np.log(levels), np.log(ratios), np.log(error)))
-    steps = np.sum((1 / levels[:-1] ** 2 - 1 / levels[1:] ** 2) * at[1:]) / 2
-    # ∫ M κ^-3 dκ = ∫ M κ^-2 d(log κ), by Simpson's rule in the logarithm.
-    # imported here, so that `import fpsolve` stays quick
+    # Imported here, so that `import fpsolve` stays quick.
     from scipy.integrate import simpson
 
-    return float(steps - simpson(error / ratios**2, x=np.log(ratios)))
+    # M spans many decades: it is interpolated in logarithms.
+    log_ratios = np.log(ratios)
+    log_errors = np.interp(np.log(levels), log_ratios, np.log(error))
+    at = np.exp(log_errors)
+    inverse = 1 / levels**2
+    falls = inverse[:-1] - inverse[1:]
+    steps = np.sum(falls * at[1:]) / 2
+    # ∫ M κ^-3 dκ = ∫ M κ^-2 d(log κ), by Simpson's rule in the logarithm.
+    return float(steps - simpson(error / ratios**2, x=log_ratios))
 
 
 def _on_widened(
     path: NoisingPath, grid: Grid, lam: Array, f: Callable[[Array], Array]
 ) -> Array:
-    """E f(x) under p_λ, a scalar, by the nodes of a grid that is widened with the
-    noise.
-    """
-    alpha, sigma = path.alpha(lam), path.sigma(lam)
-    positions, weights = [], []
+    """E f(x) under p_λ, a scalar, on a grid that is widened with the noise."""
+    alpha = path.alpha(lam)
+    sigma = path.sigma(lam)
+    positions = []
+    weights = []
     for axis in grid.axes:
-        centre, half = (axis.lower + axis.upper) / 2, axis.length / 2
+        centre = (axis.lower + axis.upper) / 2
+        half = axis.length / 2
         scale = alpha + CONSTANTS.noise_radius * sigma / half
         positions.append(alpha * centre + scale * (jnp.asarray(axis.nodes) - centre))
         weights.append(scale * jnp.asarray(axis.weights))
-    points = jnp.stack(jnp.meshgrid(*positions, indexing="ij"), axis=-1).reshape(
-        -1, grid.ndim
-    )
-    mass = weights[0]
+    mesh = jnp.meshgrid(*positions, indexing="ij")
+    points = jnp.stack(mesh, axis=-1).reshape(-1, grid.ndim)
+    cells = weights[0]
     for more in weights[1:]:
-        mass = (mass[:, None] * more).ravel()
-    density = jax.vmap(lambda x: jnp.exp(-path(lam)(x)))(points) * mass
-    return jnp.sum(density * jax.vmap(f)(points)) / jnp.sum(density)
+        cells = (cells[:, None] * more).ravel()
+    density = lambda x: jnp.exp(-path(lam)(x))
+    masses = jax.vmap(density)(points) * cells
+    # Divided by the mass found, of which the box may have cut the tails.
+    return jnp.sum(masses * jax.vmap(f)(points)) / jnp.sum(masses)
 
 
 @sampling_program
 def _score_squares(path: NoisingPath, grid: Grid, lambdas: Array) -> Array:
     """E|s|² at `lambdas` `(L,)`."""
-    return jax.lax.map(
-        lambda lam: _on_widened(
-            path, grid, lam, lambda x: jnp.sum(path.score(x, lam) ** 2)
-        ),
-        lambdas,
-    )
+
+    def at(lam: Array) -> Array:
+        def square(x: Array) -> Array:
+            return jnp.sum(path.score(x, lam) ** 2)
+
+        return _on_widened(path, grid, lam, square)
+
+    return jax.lax.map(at, lambdas)
 
 
 @sampling_program
@@ -352,9 +370,8 @@ def _score_speeds(path: NoisingPath, grid: Grid, lambdas: AnyArray) -> Array:
 
     def at(lam: Array) -> Array:
         def square(x: Array) -> Array:
-            rate = jax.jvp(
-                lambda lam: path.score(x, lam), (lam,), (jnp.ones_like(lam),)
-            )[1]
+            score = lambda lam: path.score(x, lam)
+            rate = jax.jvp(score, (lam,), (jnp.ones_like(lam),))[1]
             return jnp.sum(rate**2)
 
         return _on_widened(path, grid, lam, square)

@@ -1,6 +1,4 @@
-"""Slow modes of an operator: the choice of an eigen-solver, the solvers, and levels
-with their errors.
-"""
+"""Slow modes of an operator: the solvers, their choice, and levels with errors."""
 
 from .levels import Levels as Levels
 from .levels import frozen as frozen

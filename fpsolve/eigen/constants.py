@@ -5,9 +5,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class EigenConstants:
-    """Constants of `eigen` that decide answers or costs. Each says where its value
-    comes from.
-    """
+    """Constants of `eigen` that decide answers or costs, each with its origin."""
 
     # Rounding, for all solvers.
     # free choice: units of eps |H| (or eps |A|) that a residual or a quotient gathers
@@ -94,11 +92,9 @@ class EigenConstants:
     shortest_wavelengths: float = 0.45
     # free choice: units of eps |L| below which residuals count as converged
     relaxation_residual_roundings: int = 32
-    resolvent_margin: int = (
-        # free choice: how far the residuals of the iteration are to be below the
-        # requested error
-        30
-    )
+    # free choice: how far the residuals of the iteration are to be below the requested
+    # error
+    resolvent_margin: int = 30
     rounding_of_flow: int = 4  # free choice: roundings of |L| |r|, in units of eps
     subspace_rounds: int = 60  # free choice: largest number of rounds
     subspace_blocks: int = 4  # free choice: blocks of the basis between two restarts

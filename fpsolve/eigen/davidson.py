@@ -1,7 +1,8 @@
 """A look for levels that a set of eigenvectors has missed: the method of Davidson from
 a few random vectors.
 
-    V <- V, T (H x - x E) made orthonormal to V and to the known vectors,     x, E <- the lowest Ritz pairs of V
+    V <- V, T (H x - x E) made orthonormal to V and to the known vectors,
+    x, E <- the lowest Ritz pairs of V
 
 The basis keeps every direction, so that a dozen rounds of two vectors show a missed
 level. A round costs the products of these two vectors, where a round of `lobpcg` costs
@@ -19,7 +20,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .lobpcg import orthonormal, product, ritz_rows
+from .lobpcg import ritz_rows
+from .orthonormal_blocks import orthonormal, product
 
 
 class _State(NamedTuple):
@@ -50,21 +52,19 @@ def davidson(
     zeros = jnp.zeros((rounds * m, size), start.dtype)
 
     def one_round(i: Array, state: _State) -> _State:
+        put = jax.lax.dynamic_update_slice_in_dim
         first_row = i * m
-        basis = jax.lax.dynamic_update_slice_in_dim(
-            state.basis, state.new_rows, first_row, 0
-        )
-        images = jax.lax.dynamic_update_slice_in_dim(
-            state.images, action(state.new_rows), first_row, 0
-        )
-        mix = ritz_rows(product(basis, images.T), jnp.any(basis != 0, axis=1))[:m]
+        basis = put(state.basis, state.new_rows, first_row, 0)
+        images = put(state.images, action(state.new_rows), first_row, 0)
+        # Rows of later rounds are still zero, and take no part.
+        filled = jnp.any(basis != 0, axis=1)
+        mix = ritz_rows(product(basis, images.T), filled)[:m]
         vectors = product(mix, basis)
         images_of_vectors = product(mix, images)
         values = jnp.sum(vectors * images_of_vectors, axis=1)
         residuals = images_of_vectors - values[:, None] * vectors
-        return _State(
-            basis, images, orthonormal(precondition(residuals), (basis, known)), vectors
-        )
+        new_rows = orthonormal(precondition(residuals), (basis, known))
+        return _State(basis, images, new_rows, vectors)
 
     first = _State(zeros, zeros, orthonormal(start, (known,)), start)
     return jax.lax.fori_loop(0, rounds, one_round, first).vectors

@@ -16,8 +16,9 @@ def dense_modes(operator: Operator, k: int, dtype: DType) -> Array:
     # H is symmetric in the weights; between their roots it is symmetric in the plain
     # dot product, as eigh needs it.
     sqrt_weights = jnp.sqrt(grid.weights.astype(dtype)).ravel()
-    matrix = (
-        sqrt_weights[:, None] * dense(operator.hamiltonian, grid, dtype) / sqrt_weights
-    )
+    hamiltonian = dense(operator.hamiltonian, grid, dtype)
+    matrix = sqrt_weights[:, None] * hamiltonian / sqrt_weights
+
     _, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)
-    return (vectors[:, :k] / sqrt_weights[:, None]).T.reshape(k, *grid.shape)
+    columns = vectors[:, :k] / sqrt_weights[:, None]
+    return columns.T.reshape(k, *grid.shape)

@@ -1,7 +1,8 @@
 """The lowest levels of a finite-volume operator: LOBPCG with multigrid, from coarse
 graphs to fine ones.
 
-    H psi = E psi,     T = a V-cycle on the graph of the cells,     sqrt(pi) projected out where it is a state
+    H psi = E psi,     T = a V-cycle on the graph of the cells,
+    sqrt(pi) projected out where it is a state
 
 Every level of the multigrid is a chain of the same kind with modes of its own. Those of
 a coarse one come from its whole matrix; each finer level starts from what the coarser
@@ -21,7 +22,10 @@ from .lobpcg import Pairs, lobpcg, scattered
 
 
 def volume_modes(
-    operator: EdgeOperator, k: int, size: int, tol: Array
+    operator: EdgeOperator,
+    k: int,
+    size: int,
+    tol: Array,
 ) -> tuple[Pairs, Array]:
     """The `size` lowest Ritz pairs of H, and the residual that the first `k` were to
     reach.
@@ -45,12 +49,9 @@ def volume_modes(
 
     # The coarsest graph that still has enough points for m vectors is solved by its
     # whole matrix.
+    points_needed = CONSTANTS.coarsest_points_per_vector * m
     coarsest = len(multigrid.levels) - 1
-    while (
-        coarsest
-        and multigrid.levels[coarsest].out_rates.size
-        < CONSTANTS.coarsest_points_per_vector * m
-    ):
+    while coarsest and multigrid.levels[coarsest].out_rates.size < points_needed:
         coarsest -= 1
     values, block = _matrix_modes(multigrid, coarsest, m, known)
     ground_level = jnp.zeros((), values.dtype) if known else values[0]
@@ -61,10 +62,11 @@ def volume_modes(
     # From coarse to fine. A few rounds on some of the graphs are cheap, and save rounds
     # on the grid itself. The graph next to the coarsest is left out: its start comes
     # from a whole matrix.
+    coarse_tol = CONSTANTS.coarse_residual * spread
     for level in reversed(range(coarsest)):
         block = multigrid.prolong(block, level)
-        if 0 < level < coarsest - 1 and level % CONSTANTS.levels_between_solves == 0:
-            coarse_tol = CONSTANTS.coarse_residual * spread
+        inner = 0 < level < coarsest - 1
+        if inner and level % CONSTANTS.levels_between_solves == 0:
             coarse = _refine(
                 multigrid,
                 level,
@@ -116,7 +118,10 @@ def _refine(
 
 
 def _matrix_modes(
-    multigrid: Multigrid, index: int, m: int, known: bool
+    multigrid: Multigrid,
+    index: int,
+    m: int,
+    known: bool,
 ) -> tuple[Array, Array]:
     """The m lowest values and modes `(m, *shape)` of a coarse level, but for its ground
     state where that is known.

@@ -1,9 +1,12 @@
 """The lowest mode alone, of a sum over axes and a potential term: a descent that solves
 the separable part exactly.
 
-    H = sum_i h_i + W + min V,     h_i = T_i + v_i(x_i),     v_i = min over the other axes of V - min V >= 0
-    h_i q_a = e_a q_a,     e = a sum of one e_a an axis > 0,     H c = (e + min V) c + Q^T W Q c in the functions q
-    x <- the lowest Ritz vector of span {x, r / e, p},     r = H x - theta x,     p the last change of x
+    H = sum_i h_i + W + min V,     h_i = T_i + v_i(x_i),
+    v_i = min over the other axes of V - min V >= 0
+    h_i q_a = e_a q_a,     e = a sum of one e_a an axis > 0,
+    H c = (e + min V) c + Q^T W Q c in the functions q
+    x <- the lowest Ritz vector of span {x, r / e, p},
+    r = H x - theta x,     p the last change of x
 
 r / e undoes the separable part, so that the number of steps depends on how strongly the
 axes are coupled, and neither on the spacing of the nodes nor on the height of the
@@ -29,9 +32,7 @@ from .tensor import on_axis, transform_all
 
 
 class _State(NamedTuple):
-    """The state between two steps: the quotient `level`, the rows x and p, and their
-    images under H.
-    """
+    """Between two steps: the quotient `level`, the rows x and p, and H of them."""
 
     step: Array
     level: Array
@@ -60,13 +61,12 @@ def ground_mode(operator: Operator, tol: Array, rounding: Array) -> tuple[Array,
     # The iteration works on coefficients in the products of the axes' functions, in
     # which r / e is a division.
     descent = _Descent(_separate(operator), tol, rounding)
-    end = jax.lax.while_loop(
-        descent.unfinished, descent.step, descent.start(operator.log_sqrt_pi)
-    )
-    wave = descent.parts.from_products(end.vectors[0].reshape(operator.grid.shape))
-    return (wave / jnp.sqrt(operator.grid.integrate(wave**2)))[None], descent.converged(
-        end
-    )
+    start = descent.start(operator.log_sqrt_pi)
+    end = jax.lax.while_loop(descent.unfinished, descent.step, start)
+    grid = operator.grid
+    wave = descent.parts.from_products(end.vectors[0].reshape(grid.shape))
+    mode = wave / jnp.sqrt(grid.integrate(wave**2))
+    return mode[None], descent.converged(end)
 
 
 class _SeparableParts(NamedTuple):
@@ -97,7 +97,7 @@ class _SeparableParts(NamedTuple):
 
 
 def _separate(operator: TensorOperator) -> _SeparableParts:
-    """The functions and levels of each h_i, and what they leave of the potential term."""
+    """Functions and levels of each h_i, and what they leave of the potential term."""
     potential_term = operator.potential_term
     assert potential_term is not None
     d = operator.grid.ndim
@@ -108,12 +108,10 @@ def _separate(operator: TensorOperator) -> _SeparableParts:
     for i, term in enumerate(operator.terms):
         assert isinstance(term, Kinetic)
         # Minima over the other axes: h_i > 0, so that e can be divided by.
-        own_potential = (
-            jnp.min(potential_term, [j for j in range(d) if j != i]) - bottom
-        )
-        levels, basis = jnp.linalg.eigh(
-            term.matrix + jnp.diag(own_potential), symmetrize_input=False
-        )
+        other_axes = [j for j in range(d) if j != i]
+        own_potential = jnp.min(potential_term, other_axes) - bottom
+        own_hamiltonian = term.matrix + jnp.diag(own_potential)
+        levels, basis = jnp.linalg.eigh(own_hamiltonian, symmetrize_input=False)
         coupling = coupling - on_axis(own_potential, i, d)
         energies = energies + on_axis(levels, i, d)
         bases.append(basis)
@@ -137,12 +135,12 @@ class _Descent:
             ones = self.parts.to_products(jnp.ones(energies.shape, energies.dtype))
             lowest = jnp.min(energies)
             # e_0 may be zero to rounding, where the potential term is flat.
-            scale = jnp.maximum(
-                lowest, jnp.finfo(energies.dtype).eps * jnp.max(energies)
-            )
-            x = _unit((jnp.exp((lowest - energies) / scale) * ones).ravel())
+            rounding = jnp.finfo(energies.dtype).eps * jnp.max(energies)
+            scale = jnp.maximum(lowest, rounding)
+            coefficients = jnp.exp((lowest - energies) / scale) * ones
         else:
-            x = _unit(self.parts.to_products(jnp.exp(log_sqrt_pi)).ravel())
+            coefficients = self.parts.to_products(jnp.exp(log_sqrt_pi))
+        x = _unit(coefficients.ravel())
         image = self.parts.apply(x)
         no_change = jnp.zeros_like(x)
         vectors = jnp.stack([x, no_change])
@@ -168,10 +166,8 @@ class _Descent:
         x, p = state.vectors
         # The step r / e, never divided by less than the level itself, and orthogonal to
         # x.
-        step = (
-            self.residual(state)
-            / jnp.maximum(energies, state.level - self.parts.bottom).ravel()
-        )
+        level = state.level - self.parts.bottom
+        step = self.residual(state) / jnp.maximum(energies, level).ravel()
         step = _unit(step - (x @ step) * x)
         basis = jnp.stack([x, step])
         images = jnp.stack([state.images[0], self.parts.apply(step)])
@@ -187,18 +183,21 @@ class _Descent:
 
         # A zero row gets a diagonal entry above the lowest level, so that the Ritz
         # vector does not use it.
-        matrix = (
-            (basis @ images.T)
-            .at[2, 2]
-            .add(jnp.where(length == 0, jnp.max(energies), 0))
-        )
+        above = jnp.where(length == 0, jnp.max(energies), 0)
+        matrix = (basis @ images.T).at[2, 2].add(above)
         levels, mixes = jnp.linalg.eigh(matrix)
         x_mix = mixes[:, 0]
         p_mix = x_mix.at[0].set(0)  # the change of x is what the other two rows add
         mix = jnp.stack([x_mix, p_mix])
-        return _State(state.step + 1, levels[0], mix @ basis, mix @ images)
+        return _State(
+            step=state.step + 1,
+            level=levels[0],
+            vectors=mix @ basis,
+            images=mix @ images,
+        )
 
 
 def _unit(row: Array) -> Array:
+    # A residual of exactly zero is a row of zeros, and must not become NaN.
     size = jnp.linalg.norm(row)
     return row / jnp.where(size == 0, 1, size)

@@ -1,6 +1,7 @@
 """H^{-1} in the complement of its ground state, by conjugate gradients.
 
-    H x = b,    x and b orthogonal to sqrt(pi),    preconditioned by the inverse of the separable part of H or multigrid
+    H x = b,    x and b orthogonal to sqrt(pi),
+    preconditioned by the inverse of the separable part of H or multigrid
 
 Reference: Golub and Van Loan, Matrix Computations (2013), section 11.5.
 """
@@ -46,12 +47,9 @@ def invert(operator: Operator, wave: Array, ground: Array) -> tuple[Array, Array
     # Every image is projected: H is singular along `ground`, and rounding there would
     # grow without bound.
     def action(row: Array) -> Array:
-        return project(
-            (
-                sqrt_weights
-                * operator.hamiltonian(row.reshape(sqrt_weights.shape) / sqrt_weights)
-            ).ravel()
-        )
+        field = row.reshape(sqrt_weights.shape) / sqrt_weights
+        image = sqrt_weights * operator.hamiltonian(field)
+        return project(image.ravel())
 
     # The norm of the right side is the unit of all residuals.
     right_side = project((wave * sqrt_weights).ravel())
@@ -72,14 +70,19 @@ def invert(operator: Operator, wave: Array, ground: Array) -> tuple[Array, Array
         return _State(solution, residual, direction, product, state.iteration + 1)
 
     direction = project(precondition(right_side))
-    product = jnp.sum(right_side * direction)
     start = _State(
-        jnp.zeros_like(right_side), right_side, direction, product, jnp.zeros((), int)
+        solution=jnp.zeros_like(right_side),
+        residual=right_side,
+        direction=direction,
+        product=jnp.sum(right_side * direction),
+        iteration=jnp.zeros((), int),
     )
     end = jax.lax.while_loop(unfinished, iterate, start)
     # The solution is unique in the complement of `ground` only.
     solution = project(end.solution).reshape(sqrt_weights.shape) / sqrt_weights
-    return solution, jnp.linalg.norm(end.residual) / jnp.where(size > 0, size, 1)
+    # A right side of zero has the solution zero, and no error relative to it.
+    relative_residual = jnp.linalg.norm(end.residual) / jnp.where(size > 0, size, 1)
+    return solution, relative_residual
 
 
 def near_inverse(operator: Operator) -> Callable[[Array], Array]:
@@ -94,10 +97,15 @@ def near_inverse(operator: Operator) -> Callable[[Array], Array]:
         inverse = 1 / (energies + jnp.sort(energies)[1])
 
         def separable_inverse(row: Array) -> Array:
-            coefficients = products.to_products(row.reshape(1, *operator.grid.shape))
+            field = row.reshape(1, *operator.grid.shape)
+            coefficients = products.to_products(field)
             return products.from_products(inverse * coefficients).ravel()
 
         return separable_inverse
     assert isinstance(operator, EdgeOperator)
     multigrid = wave_multigrid(operator)
-    return lambda row: multigrid.cycle(row.reshape(operator.grid.shape)).ravel()
+
+    def one_cycle(row: Array) -> Array:
+        return multigrid.cycle(row.reshape(operator.grid.shape)).ravel()
+
+    return one_cycle

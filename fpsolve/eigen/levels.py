@@ -1,7 +1,8 @@
 """From approximate modes to levels with errors: Rayleigh quotients, through the factor
 where a level is small.
 
-    E = <psi, H psi> / |psi|^2      or, from H = A^T A,      E = |A psi|^2 / |psi|^2,     A (psi_1, ...) = U Sigma W^T
+    E = <psi, H psi> / |psi|^2      or, from H = A^T A,
+    E = |A psi|^2 / |psi|^2,     A (psi_1, ...) = U Sigma W^T
 
 in the complement of sqrt(pi), which is known. A quotient errs by the square of the
 error of its vector; an eigenvalue of H by eps |H| besides, and a singular value of A by
@@ -11,9 +12,8 @@ exact potential term, A is another discretisation of the same accuracy, and is t
 when the digits of H do not suffice.
 
 The derivative of <psi, H psi> is that of Hellmann and Feynman, with psi held fixed.
-That of |A psi|^2 holds
-f = psi / sqrt(pi) fixed, |A psi|^2 = D int pi |grad f|^2: every term of it is as small
-as E itself.
+That of |A psi|^2 holds f = psi / sqrt(pi) fixed, |A psi|^2 = D int pi |grad f|^2: every
+term of it is as small as E itself.
 
 With residuals r_n = |H psi_n - E_n psi_n|, any run of neighbouring levels whose span
 holds E_n gives a bound (Kato and Temple for one level, Parlett for several): the sum of
@@ -92,14 +92,16 @@ def levels(operator: Operator, factored: Operator | None, waves: Array) -> Level
 
 
 def levels_through_factor(
-    operator: Operator, factored: Operator, waves: Array
+    operator: Operator,
+    factored: Operator,
+    waves: Array,
 ) -> Levels:
     """The same, all levels as squares of singular values of A."""
     return _with_errors(operator, _through_factor(operator, factored, waves))
 
 
 def lacks_digits(values: Array, rounding: Array) -> Array:
-    """Whether rounding leaves the second level too few digits (`CONSTANTS.gap_digits`)."""
+    """Whether rounding leaves the gap too few digits (`CONSTANTS.gap_digits`)."""
     return jax.lax.stop_gradient(values[1]) < rounding[1] / CONSTANTS.gap_digits
 
 
@@ -116,29 +118,25 @@ def frozen(tree: Tree) -> Tree:
 def _through_hamiltonian(operator: Operator, waves: Array) -> _RitzLevels:
     """Levels as quotients of H."""
     rows = _orthonormal(_to_rows(operator, waves))
-    images = _to_rows(
-        operator, jax.vmap(frozen(operator).hamiltonian)(_to_fields(operator, rows))
-    )
+    fields = _to_fields(operator, rows)
+    images = _to_rows(operator, jax.vmap(frozen(operator).hamiltonian)(fields))
     matrix = rows @ images.T
-    mixes = jnp.linalg.eigh((matrix + matrix.T) / 2)[1]
+    _, mixes = jnp.linalg.eigh((matrix + matrix.T) / 2)
     vectors = jax.lax.stop_gradient(_to_fields(operator, mixes.T @ rows))
 
     # The quotient is the only place where H is differentiated: Hellmann and Feynman.
     integrate = operator.grid.integrate
-    values = integrate(vectors * jax.vmap(operator.hamiltonian)(vectors)) / integrate(
-        vectors**2
-    )
-    rounding = (
-        CONSTANTS.roundings
-        * jnp.finfo(waves.dtype).eps
-        * _highest(operator)
-        * jnp.ones_like(values)
-    )
+    products = integrate(vectors * jax.vmap(operator.hamiltonian)(vectors))
+    values = products / integrate(vectors**2)
+    eps = CONSTANTS.roundings * jnp.finfo(waves.dtype).eps
+    rounding = eps * _highest(operator) * jnp.ones_like(values)
     return _RitzLevels(values, vectors, rounding)
 
 
 def _through_factor(
-    operator: Operator, factored: Operator, waves: Array
+    operator: Operator,
+    factored: Operator,
+    waves: Array,
 ) -> _RitzLevels:
     """Levels as squares of singular values of A; sqrt(pi) is the first of them where it
     is a state.
@@ -149,9 +147,8 @@ def _through_factor(
         rows = jax.lax.stop_gradient(_singular_rows(factored, rows))
     else:
         rows = _complement_with_ground(factored, rows, sqrt_pi)
-    values = jnp.sum(_factor_rows(factored, rows) ** 2, axis=1) / jnp.sum(
-        rows**2, axis=1
-    )
+    squares = jnp.sum(_factor_rows(factored, rows) ** 2, axis=1)
+    values = squares / jnp.sum(rows**2, axis=1)
 
     # A singular value s errs by eps |A|, so that s^2 errs by 2 s eps |A| + (eps |A|)^2,
     # with |A|^2 = |H|.
@@ -180,9 +177,12 @@ def _complement_with_ground(factored: Operator, rows: Array, sqrt_pi: Array) -> 
     # The change of psi to first order. It is zero in value and has the derivative of
     # sqrt(pi) / sqrt(pi)_fixed; `tiny` keeps the quotient finite where sqrt(pi) has
     # underflowed.
-    relative_change = (ground - fixed) / jnp.maximum(fixed, jnp.finfo(fixed.dtype).tiny)
+    tiny = jnp.finfo(fixed.dtype).tiny
+    relative_change = (ground - fixed) / jnp.maximum(fixed, tiny)
     changed = rows * (1 + relative_change)
-    return jnp.concatenate([ground, changed - (changed @ ground.T) @ ground])
+    # They stay orthogonal to sqrt(pi) as it changes.
+    changed = changed - (changed @ ground.T) @ ground
+    return jnp.concatenate([ground, changed])
 
 
 def _singular_rows(factored: Operator, rows: Array) -> Array:
@@ -192,8 +192,10 @@ def _singular_rows(factored: Operator, rows: Array) -> Array:
     if not len(rows):
         return rows
     rows = _orthonormal(rows)
+    # The triangle has the singular values and the right vectors of A on these rows.
     triangle = _triangle(_factor_rows(frozen(factored), rows))
-    return jnp.linalg.svd(triangle)[2][::-1] @ rows
+    _, _, mixes = jnp.linalg.svd(triangle)
+    return mixes[::-1] @ rows
 
 
 def _ground(operator: Operator) -> Array | None:
@@ -269,30 +271,30 @@ def _with_errors(operator: Operator, found: _RitzLevels) -> Levels:
     vectors = jax.lax.stop_gradient(_with_positive_maximum(found.vectors))
     fixed = jax.lax.stop_gradient(values)
 
+    grid = operator.grid
     images = jax.vmap(frozen(operator).hamiltonian)(vectors)
-    rest = images - fixed[(..., *[None] * operator.grid.ndim)] * vectors
-    residuals = jnp.sqrt(operator.grid.integrate(rest**2))
+    rest = images - fixed[(..., *[None] * grid.ndim)] * vectors
+    residuals = jnp.sqrt(grid.integrate(rest**2))
 
     # sqrt(pi) is exact: its level is zero, and the number that the grid gives for it is
     # its error. It is in no cluster either: what is orthogonal to it is another state,
     # however near its level.
-    complete = len(fixed) == operator.grid.size
+    complete = len(fixed) == grid.size
     errors = jnp.abs(fixed)
     multiplicities = jnp.ones(len(fixed), int)
     if len(fixed) > first:
-        errors = errors.at[first:].set(
-            _error_bounds(fixed[first:], residuals[first:], complete)
-        )
-        multiplicities = multiplicities.at[first:].set(
-            _count_equal(fixed[first:], rounding[first:])
-        )
+        others = slice(first, None)
+        bounds = _error_bounds(fixed[others], residuals[others], complete)
+        errors = errors.at[others].set(bounds)
+        counts = _count_equal(fixed[others], rounding[others])
+        multiplicities = multiplicities.at[others].set(counts)
     return Levels(
-        values.at[:first].set(0),
-        vectors,
-        residuals,
-        errors + rounding,
-        rounding,
-        multiplicities,
+        values=values.at[:first].set(0),
+        vectors=vectors,
+        residuals=residuals,
+        errors=errors + rounding,
+        rounding=rounding,
+        multiplicities=multiplicities,
     )
 
 
@@ -316,27 +318,30 @@ def _error_bounds(values: Array, residuals: Array, complete: bool) -> Array:
 
     # For each level n and each run a..b, `(n, a, b)`.
     index = jnp.arange(m)
-    inside = (index[:, None] <= index[:, None, None]) & (index[:, None, None] <= index)
-    distance = jnp.minimum(
-        values[:, None, None] - below[:, None], above - values[:, None, None]
-    )
+    level = index[:, None, None]
+    inside = (index[:, None] <= level) & (level <= index)
+    value = values[:, None, None]
+    distance = jnp.minimum(value - below[:, None], above - value)
     # The theorem needs residuals that are smaller than the distance to the next level.
     usable = inside & (distance > 0) & (squares < distance**2)
-    bounds = jnp.where(usable, squares / jnp.where(usable, distance, 1), jnp.inf)
-    return jnp.minimum(jnp.min(bounds, axis=(1, 2)), residuals)
+    divisor = jnp.where(usable, distance, 1)
+    bounds = jnp.where(usable, squares / divisor, jnp.inf)
+    smallest = jnp.min(bounds, axis=(1, 2))
+    return jnp.minimum(smallest, residuals)
 
 
 def _count_equal(values: Array, rounding: Array) -> Array:
     """How many of the values agree with each, itself included."""
-    larger = jnp.maximum(jnp.abs(values[:, None]), jnp.abs(values))
+    sizes = jnp.abs(values)
+    larger = jnp.maximum(sizes[:, None], sizes)
     tolerance = CONSTANTS.same_level * larger + rounding
-    return jnp.sum(jnp.abs(values[:, None] - values) <= tolerance, axis=1)
+    distances = jnp.abs(values[:, None] - values)
+    return jnp.sum(distances <= tolerance, axis=1)
 
 
 def _with_positive_maximum(vectors: Array) -> Array:
     """Each vector with the sign that makes its largest entry positive."""
     flat = vectors.reshape(len(vectors), -1)
-    largest = jnp.take_along_axis(
-        flat, jnp.argmax(jnp.abs(flat), axis=1)[:, None], axis=1
-    )
+    places = jnp.argmax(jnp.abs(flat), axis=1)
+    largest = jnp.take_along_axis(flat, places[:, None], axis=1)
     return (flat * jnp.sign(largest)).reshape(vectors.shape)

@@ -1,8 +1,10 @@
 """The slowest modes of a process that need not be reversible: complex rates of -L with
 densities and observables.
 
-    -L r_n = lambda_n r_n,     -L^T f_n = lambda_n f_n,     <f_m, r_n> = int f_m r_n dx = delta_mn   (no conjugate)
-    p(t) = sum_n exp(-lambda_n t) <f_n, p_0> r_n,          lambda_0 = 0, r_0 the stationary density, f_0 = 1
+    -L r_n = lambda_n r_n,     -L^T f_n = lambda_n f_n,
+    <f_m, r_n> = int f_m r_n dx = delta_mn   (no conjugate)
+    p(t) = sum_n exp(-lambda_n t) <f_n, p_0> r_n,
+    lambda_0 = 0,     r_0 the stationary density,     f_0 = 1
 
 L^T, taken in the weights of the grid, is the backward generator. The rates are
 two-sided Rayleigh quotients
@@ -54,7 +56,10 @@ class RelaxationModes(NamedTuple):
 
 
 def relaxation_modes(
-    operator: Operator, k: int, tol: Array, dtype: DType
+    operator: Operator,
+    k: int,
+    tol: Array,
+    dtype: DType,
 ) -> RelaxationModes:
     """The k eigenvalues of -L with the smallest real parts, and their modes.
 
@@ -86,22 +91,21 @@ def relaxation_modes(
 
     # Pairs with <f_m, r_n> = delta_mn, and rates from them by quotients, the only thing
     # that is differentiated.
-    right, left = jax.lax.stop_gradient(
-        _normalised(grid, *_biorthogonal(grid, found, k, tol))
-    )
+    right, left = _biorthogonal(grid, found, k, tol)
+    right, left = jax.lax.stop_gradient(_normalised(grid, right, left))
     values = _quotients(operator, right, left)
+    fixed_values = jax.lax.stop_gradient(values)
     residuals, errors = jax.lax.stop_gradient(
-        _errors(static, jax.lax.stop_gradient(values), right, left)
+        _errors(static, fixed_values, right, left)
     )
 
-    # Residuals cannot fall below the rounding of L.
+    # A rate may be zero: its unit is then the slowest rate above zero.
+    sizes = jnp.abs(found.rates)
     slowest_above_zero = jnp.abs(found.rates[min(1, count - 1)])
-    residual_tol = tol * jnp.maximum(jnp.abs(found.rates), slowest_above_zero)[:k]
-    rounding = (
-        CONSTANTS.relaxation_residual_roundings
-        * jnp.finfo(dtype).eps
-        * largest_rate(static)
-    )
+    residual_tol = tol * jnp.maximum(sizes, slowest_above_zero)[:k]
+    # Residuals cannot fall below the rounding of L.
+    eps = jnp.finfo(dtype).eps
+    rounding = CONSTANTS.relaxation_residual_roundings * eps * largest_rate(static)
     converged = jnp.all(residuals <= jnp.maximum(residual_tol, rounding))
     return RelaxationModes(values, right, left, residuals, errors, converged)
 
@@ -129,9 +133,8 @@ def unresolved(grid: Grid, vectors: Array) -> float:
             field = np.concatenate([modes, -np.flip(modes, i + 1)], i + 1)
         other_axes = tuple(j for j in range(1, grid.ndim + 1) if j != i + 1)
         amplitudes = np.max(np.abs(np.fft.fft(field, axis=i + 1)), axis=other_axes)
-        short = (
-            np.abs(np.fft.fftfreq(amplitudes.shape[1])) > CONSTANTS.shortest_wavelengths
-        )
+        frequencies = np.abs(np.fft.fftfreq(amplitudes.shape[1]))
+        short = frequencies > CONSTANTS.shortest_wavelengths
         largest_short = np.max(np.where(short, amplitudes, 0), 1)
         defects.append(np.max(largest_short / np.max(amplitudes, 1)))
     # Modes that are not finite count as not resolved at all.
@@ -144,46 +147,52 @@ def _matrix_modes(operator: Operator, count: int, dtype: DType) -> TwoSidedModes
     # In rows p sqrt(w) the transpose of L in the weights of the grid is the transpose
     # of the matrix.
     sqrt_weights = jnp.sqrt(grid.weights.astype(dtype)).ravel()
-    matrix = (
-        -sqrt_weights[:, None] * dense(operator.generator, grid, dtype) / sqrt_weights
-    )
+    generator = dense(operator.generator, grid, dtype)
+    matrix = -sqrt_weights[:, None] * generator / sqrt_weights
     values, left, right = jax.lax.linalg.eig(matrix)
     order = slowest(values)[:count]
 
     def as_fields(vectors: Array) -> Array:
-        return (vectors[:, order] / sqrt_weights[:, None]).T.reshape(count, *grid.shape)
+        columns = vectors[:, order] / sqrt_weights[:, None]
+        return columns.T.reshape(count, *grid.shape)
 
     # LAPACK's left vectors satisfy u^H M = lambda u^H. The product <f, r> has no
     # conjugate, so that f = conj(u).
     return TwoSidedModes(
-        values[order], values[order], as_fields(right), as_fields(jnp.conj(left))
+        rates=values[order],
+        backward_rates=values[order],
+        right=as_fields(right),
+        left=as_fields(jnp.conj(left)),
     )
 
 
 def _biorthogonal(
-    grid: Grid, found: TwoSidedModes, k: int, tol: Array
+    grid: Grid,
+    found: TwoSidedModes,
+    k: int,
+    tol: Array,
 ) -> tuple[Array, Array]:
-    """r_n and f_n of the k slowest, with f_m orthogonal to r_n also where their rates
-    agree.
-    """
+    """r_n and f_n of the k slowest, biorthogonal also where their rates agree."""
 
     def unit(field: Array) -> Array:
         return field / jnp.sqrt(grid.integrate(jnp.abs(field) ** 2))
 
     right = jax.vmap(unit)(found.right)
     left = jax.vmap(unit)(found.left)
-    products = jax.vmap(lambda f: jax.vmap(lambda r: grid.integrate(f * r))(right))(
-        left
-    )
+
+    def products_with(f: Array) -> Array:
+        return jax.vmap(lambda r: grid.integrate(f * r))(right)
+
+    products = jax.vmap(products_with)(left)
     # Modes of different rates are orthogonal: what their product holds is rounding, and
     # would only spread errors. Within a cluster the pseudo-inverse turns the left modes
     # to match the right ones, also if it is defective.
-    same_rate = jnp.maximum(jnp.sqrt(jnp.finfo(products.dtype).eps), tol) * jnp.max(
-        jnp.abs(found.rates)
-    )
-    close = jnp.abs(found.backward_rates[:, None] - found.rates) <= same_rate
-    products = jnp.where(close, products, 0)
-    return right[:k], jnp.tensordot(jnp.linalg.pinv(products)[:k], left, 1)
+    sqrt_eps = jnp.sqrt(jnp.finfo(products.dtype).eps)
+    same_rate = jnp.maximum(sqrt_eps, tol) * jnp.max(jnp.abs(found.rates))
+    distances = jnp.abs(found.backward_rates[:, None] - found.rates)
+    products = jnp.where(distances <= same_rate, products, 0)
+    mix = jnp.linalg.pinv(products)[:k]
+    return right[:k], jnp.tensordot(mix, left, 1)
 
 
 def _quotients(operator: Operator, right: Array, left: Array) -> Array:
@@ -191,7 +200,8 @@ def _quotients(operator: Operator, right: Array, left: Array) -> Array:
     block, <r, -L r> / <r, r>.
     """
     product = jax.vmap(lambda u, v: operator.grid.integrate(u * v))
-    left = jnp.where(_orthogonal(operator.grid, right, left), jnp.conj(right), left)
+    orthogonal = _orthogonal(operator.grid, right, left)
+    left = jnp.where(orthogonal, jnp.conj(right), left)
     return product(left, -_images(operator, right)) / product(left, right)
 
 
@@ -205,10 +215,11 @@ def _images(operator: Operator, fields: Array) -> Array:
 def _orthogonal(grid: Grid, right: Array, left: Array) -> Array:
     """Whether <f, r> is no larger than its rounding, `(k, *ones)`."""
     product = jax.vmap(lambda u, v: jnp.abs(grid.integrate(u * v)))
-    norms = jnp.sqrt(product(right, jnp.conj(right)) * product(left, jnp.conj(left)))
-    orthogonal = (
-        product(left, right) <= CONSTANTS.roundings * jnp.finfo(right.dtype).eps * norms
-    )
+    right_squares = product(right, jnp.conj(right))
+    left_squares = product(left, jnp.conj(left))
+    norms = jnp.sqrt(right_squares * left_squares)
+    rounding = CONSTANTS.roundings * jnp.finfo(right.dtype).eps * norms
+    orthogonal = product(left, right) <= rounding
     return orthogonal.reshape(-1, *[1] * grid.ndim)
 
 
@@ -220,25 +231,27 @@ def _normalised(grid: Grid, right: Array, left: Array) -> tuple[Array, Array]:
     # An eigenvector has an arbitrary phase: the largest entry is made real and
     # positive.
     flat = right.reshape(len(right), -1)
-    largest = jnp.take_along_axis(
-        flat, jnp.argmax(jnp.abs(flat), axis=1)[:, None], axis=1
-    )
+    places = jnp.argmax(jnp.abs(flat), axis=1)
+    largest = jnp.take_along_axis(flat, places[:, None], axis=1)
     right = (flat * jnp.conj(largest) / jnp.abs(largest)).reshape(right.shape)
-    right = right / jax.vmap(lambda u: grid.integrate(jnp.abs(u)))(right).reshape(
-        -1, *ones
-    )
+    sizes = jax.vmap(lambda u: grid.integrate(jnp.abs(u)))(right)
+    right = right / sizes.reshape(-1, *ones)
     # A positive density of unit L1 norm has mass 1. If r_0 has much less, it changes
     # its sign and is no density.
     mass = grid.integrate(right[0])
     right = right.at[0].divide(jnp.where(jnp.abs(mass) > 0.5, mass, 1))
-    pairing = jax.vmap(lambda f, r: grid.integrate(f * r))(left, right).reshape(
-        -1, *ones
-    )
-    return right, left / jnp.where(_orthogonal(grid, right, left), 1, pairing)
+    pairing = jax.vmap(lambda f, r: grid.integrate(f * r))(left, right)
+    # In a Jordan block <f, r> is zero, and f keeps its own norm.
+    orthogonal = _orthogonal(grid, right, left)
+    divisor = jnp.where(orthogonal, 1, pairing.reshape(-1, *ones))
+    return right, left / divisor
 
 
 def _errors(
-    operator: Operator, values: Array, right: Array, left: Array
+    operator: Operator,
+    values: Array,
+    right: Array,
+    left: Array,
 ) -> tuple[Array, Array]:
     """Residuals, and bounds on the errors of the rates."""
     grid = operator.grid
@@ -248,25 +261,21 @@ def _errors(
     residuals = norm(rest) / norm(right)
 
     # Rounding of the quotient, eps <|f|, |L| |r|>.
+    unit = CONSTANTS.rounding_of_flow * epsilon
     largest = largest_rate(operator)
     if isinstance(operator, EdgeOperator):
-        # |L| |r| in closed form: only the diagonal of L, minus the exit rates, is negative.
+        # |L| |r| in closed form: only the diagonal of L, minus the exit rates, is
+        # negative.
         sizes = jnp.abs(right)
         absolute_image = 2 * operator.exit_rates * sizes + operator.generator(sizes)
-        rounding = (
-            CONSTANTS.rounding_of_flow
-            * epsilon
-            * jax.vmap(grid.integrate)(jnp.abs(left) * absolute_image)
-        )
+        flow = jax.vmap(grid.integrate)(jnp.abs(left) * absolute_image)
+        rounding = unit * flow
     else:
-        rounding = (
-            CONSTANTS.rounding_of_flow * epsilon * largest * norm(left) * norm(right)
-        )
+        rounding = unit * largest * norm(left) * norm(right)
 
     # To first order a residual moves the rate by <f, e>. In a Jordan block of two it
     # moves it by a square root.
     first_order = jax.vmap(grid.integrate)(jnp.abs(left * rest)) + rounding
     square_root = jnp.sqrt(largest * (residuals + epsilon * largest))
-    return residuals, jnp.where(
-        _orthogonal(grid, right, left).ravel(), square_root, first_order
-    )
+    defective = _orthogonal(grid, right, left).ravel()
+    return residuals, jnp.where(defective, square_root, first_order)

@@ -67,7 +67,11 @@ def largest_rate(operator: Operator) -> Array:
 
 
 def resolvent_modes(
-    operator: Operator, k: int, count: int, tol: Array, dtype: DType
+    operator: Operator,
+    k: int,
+    count: int,
+    tol: Array,
+    dtype: DType,
 ) -> TwoSidedModes:
     """The `count` slowest modes by iteration; the first `k` are to have rates with the
     relative error `tol`.
@@ -82,12 +86,10 @@ def resolvent_modes(
     def residual_tol(rates: Array) -> Array:
         # The slowest rate may be zero: no rate needs a smaller error than the slowest
         # one above zero.
-        sizes = jnp.sort(jnp.abs(rates))
-        return (
-            tol
-            / CONSTANTS.resolvent_margin
-            * jnp.maximum(jnp.abs(rates), sizes[min(1, count - 1)])
-        )
+        sizes = jnp.abs(rates)
+        slowest_above_zero = jnp.sort(sizes)[min(1, count - 1)]
+        relative_tol = tol / CONSTANTS.resolvent_margin
+        return relative_tol * jnp.maximum(sizes, slowest_above_zero)
 
     near = operator if isinstance(operator, EdgeOperator) else edges_of(operator)
     # A constant is the slowest mode of L^T where no mass leaves; the other rows have no
@@ -103,7 +105,13 @@ def resolvent_modes(
             exact=near is operator,
         )
         modes, shift = slow_subspace(
-            problem, start, shift, residual_tol, rounding, k, slowest
+            problem,
+            start,
+            shift,
+            residual_tol,
+            rounding,
+            wanted=k,
+            order=slowest,
         )
         return shift, (modes.rates, modes.vectors)
 
@@ -147,7 +155,9 @@ class _OneSide(ResolventProblem):
     def factor(self, shift: Array) -> _Inverse:
         factors = factor_block_tridiagonal(self.near, shift)
         chosen = jax.tree.map(
-            lambda u, v: jnp.where(self.backward, u, v), factors.transposed, factors
+            lambda transposed, plain: jnp.where(self.backward, transposed, plain),
+            factors.transposed,
+            factors,
         )
         return _Inverse(chosen, self.scale)
 
@@ -156,7 +166,10 @@ class _OneSide(ResolventProblem):
         fields = (rows / self.scale).reshape(-1, *self.operator.grid.shape)
         transpose = jax.linear_transpose(generator, fields)
         images = jax.lax.cond(
-            self.backward, lambda u: transpose(u)[0], lambda u: generator(u), fields
+            self.backward,
+            lambda u: transpose(u)[0],
+            lambda u: generator(u),
+            fields,
         )
         return shift * rows - images.reshape(rows.shape) * self.scale
 
@@ -169,16 +182,14 @@ def edges_of(operator: Operator) -> EdgeOperator:
     **Reference**: Orszag (1980).
     """
     assert isinstance(operator, TensorOperator)
+    grid = operator.grid
     up = []
     down = []
-    for i, (axis, term) in enumerate(
-        zip(operator.grid.axes, operator.terms, strict=True)
-    ):
+    for i, (axis, term) in enumerate(zip(grid.axes, operator.terms, strict=True)):
         assert isinstance(term, Factor)
         n_faces = len(axis.spacings)
-        spacings = jnp.asarray(axis.spacings, term.drift.dtype).reshape(
-            -1, *[1] * (operator.grid.ndim - 1 - i)
-        )
+        spacings = jnp.asarray(axis.spacings, term.drift.dtype)
+        spacings = spacings.reshape(-1, *[1] * (grid.ndim - 1 - i))
         diffusion = jax.lax.slice_in_dim(term.diffusion, 0, n_faces, axis=i)
         drift = jax.lax.slice_in_dim(term.drift, 0, n_faces, axis=i)
         # The rates of Scharfetter and Gummel: log(up / down) is what the drift does
@@ -186,4 +197,4 @@ def edges_of(operator: Operator) -> EdgeOperator:
         log_ratio = drift * spacings / diffusion
         up.append(diffusion / spacings * bernoulli(-log_ratio))
         down.append(diffusion / spacings * bernoulli(log_ratio))
-    return EdgeOperator(operator.grid, tuple(up), tuple(down), None, None)
+    return EdgeOperator(grid, tuple(up), tuple(down), None, None)

@@ -53,7 +53,11 @@ def choose_modes(
 
 
 def lowest_modes(
-    name: str, operator: Operator, k: int, size: int, tol: Array
+    name: str,
+    operator: Operator,
+    k: int,
+    size: int,
+    tol: Array,
 ) -> tuple[Array, Array]:
     """Approximate modes `(m, *shape)`, orthonormal in the grid's weights, and whether
     the first k have converged.
@@ -88,6 +92,5 @@ def lowest_modes(
         pairs, residual_tol = volume_modes(operator, k, size, residual)
     sqrt_weights = jnp.sqrt(grid.weights).astype(dtype)
     modes = pairs.vectors.reshape(-1, *grid.shape) / sqrt_weights
-    return modes, jnp.max(
-        pairs.residuals[:k]
-    ) <= CONSTANTS.accepted_residual_factor * residual_tol
+    accepted = CONSTANTS.accepted_residual_factor * residual_tol
+    return modes, jnp.max(pairs.residuals[:k]) <= accepted

@@ -2,7 +2,8 @@
 exact or approximate, of s - L.
 
     M ~ (s - L)^{-1},   K = M (s - L),   M x = mu K x,   lambda = 1/mu - s,
-    V = orthonormal basis,   (V^T M V) y = mu (V^T K V) y,   x = V y,   V <- [V, M x - mu K x]
+    V = orthonormal basis,   (V^T M V) y = mu (V^T K V) y,   x = V y,
+    V <- [V, M x - mu K x]
 
 After a few blocks V is restarted from its slowest modes, and s from the largest
 |lambda| wanted. With the exact inverse K = 1, and V is a block Krylov space. The rates
@@ -123,9 +124,17 @@ def slow_subspace(
     `rounding` and no longer fall; `order(rates)` is the permutation that sorts rates,
     slowest first.
     """
-    return _Davidson(problem, residual_tol, rounding, wanted, order, *start.shape).run(
-        start, shift
+    n_vectors, size = start.shape
+    iteration = _Davidson(
+        problem=problem,
+        residual_tol=residual_tol,
+        rounding=rounding,
+        wanted=wanted,
+        order=order,
+        n_vectors=n_vectors,
+        size=size,
     )
+    return iteration.run(start, shift)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,9 +161,8 @@ class _Davidson:
         # The loop needs an M of the right shapes before the first one is factored: it
         # holds zeros, and is not used.
         shapes = jax.eval_shape(lambda: self.problem.factor(shift))
-        no_inverse = jax.tree.map(
-            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes
-        )
+        zeros = lambda leaf: jnp.zeros(leaf.shape, leaf.dtype)
+        no_inverse = jax.tree.map(zeros, shapes)
         # Modes are complex throughout the loop, although the start is real.
         modes = Modes(
             rates=_complex(jnp.zeros_like(start[:, 0])),
@@ -163,10 +171,10 @@ class _Davidson:
         )
         infinite = jnp.full_like(shift, jnp.inf)
         state = _State(
-            jnp.zeros((), int),
-            shift,
-            no_inverse,
-            modes,
+            round=jnp.zeros((), int),
+            shift=shift,
+            inverse=no_inverse,
+            modes=modes,
             worst=infinite,
             worst_before=infinite,
         )
@@ -177,26 +185,32 @@ class _Davidson:
         """Whether another round is needed."""
         # Residuals at the level of rounding count as stalled when a round does not
         # halve them.
-        at_rounding = jnp.max(state.modes.residuals[: self.wanted]) <= self.rounding
+        residuals = state.modes.residuals[: self.wanted]
+        at_rounding = jnp.max(residuals) <= self.rounding
         stalled = at_rounding & (state.worst > state.worst_before / 2)
-        return (state.round < CONSTANTS.subspace_rounds) & (state.worst > 1) & ~stalled
+        allowed = state.round < CONSTANTS.subspace_rounds
+        return allowed & (state.worst > 1) & ~stalled
 
     def round(self, state: _State) -> _State:
         """Choose the shift, then build a basis from the last modes, block by block."""
         shift, inverse = self.choose_shift(state)
-        empty = jnp.zeros(
-            (self.n_blocks * self.n_vectors, self.size), state.modes.residuals.dtype
-        )
+        n_rows = self.n_blocks * self.n_vectors
+        empty = jnp.zeros((n_rows, self.size), state.modes.residuals.dtype)
         inexact = None if self.problem.exact else _InexactImages(empty, empty)
         first_rows = _real_span(state.modes.rates, state.modes.vectors)
         growth = _Growth(_Space(empty, empty, inexact), state.modes, first_rows)
         # A loop, not a copy for each block: the eigenvalue problem is compiled once.
         extend = lambda k, growth: self.extend(k, growth, inverse, shift)
         modes = jax.lax.fori_loop(0, self.n_blocks, extend, growth).modes
-        worst = jnp.max(
-            (modes.residuals / self.residual_tol(modes.rates))[: self.wanted]
+        excess = modes.residuals / self.residual_tol(modes.rates)
+        return _State(
+            round=state.round + 1,
+            shift=shift,
+            inverse=inverse,
+            modes=modes,
+            worst=jnp.max(excess[: self.wanted]),
+            worst_before=state.worst,
         )
-        return _State(state.round + 1, shift, inverse, modes, worst, state.worst)
 
     def choose_shift(self, state: _State) -> tuple[Array, Callable[[Array], Array]]:
         """The shift of this round, and M at it. M is factored anew only when the rates
@@ -210,16 +224,21 @@ class _Davidson:
         # because s must be positive.
         shift = jnp.where(refactor & (target > 0), target, state.shift)
         inverse = jax.lax.cond(
-            refactor, lambda s: self.problem.factor(s), lambda _: state.inverse, shift
+            refactor,
+            lambda s: self.problem.factor(s),
+            lambda _: state.inverse,
+            shift,
         )
         return shift, inverse
 
     def extend(
-        self, k: Array, growth: _Growth, inverse: Callable[[Array], Array], shift: Array
+        self,
+        k: Array,
+        growth: _Growth,
+        inverse: Callable[[Array], Array],
+        shift: Array,
     ) -> _Growth:
-        """Add the new rows to the basis as its block k, and take the slowest modes of
-        the larger space.
-        """
+        """Add the new rows as block k of the basis, and take the slowest modes."""
         rows = _orthonormal(growth.new_rows, growth.space.basis)
         if self.problem.exact:
             inexact = None
@@ -228,8 +247,11 @@ class _Davidson:
             inexact = _InexactImages(shifted, inverse(shifted))
         block = _Space(rows, inverse(rows), inexact)
 
+        # Both indices are to have the type of the loop's counter.
+        first = (k * self.n_vectors, k * 0)
+
         def put(old: Array, new: Array) -> Array:
-            return jax.lax.dynamic_update_slice(old, new, (k * self.n_vectors, k * 0))
+            return jax.lax.dynamic_update_slice(old, new, first)
 
         space = jax.tree.map(put, growth.space, block)
         modes, step = self.ritz_modes(space, shift)
@@ -247,19 +269,19 @@ class _Davidson:
         else:
             vectors = mixes @ space.basis
             images = mixes @ space.inexact.shifted
-            step = mixes @ space.inverted - mu[:, None] * (
-                mixes @ space.inexact.preconditioned
-            )
+            preconditioned = mixes @ space.inexact.preconditioned
+            step = mixes @ space.inverted - mu[:, None] * preconditioned
         # Vectors may be zero while the basis is not filled: `tiny` keeps the quotient
         # finite.
-        norms = (
-            jnp.linalg.norm(vectors, axis=1)[:, None]
-            + jnp.finfo(space.basis.dtype).tiny
+        tiny = jnp.finfo(space.basis.dtype).tiny
+        norms = jnp.linalg.norm(vectors, axis=1)[:, None] + tiny
+        rest = (images - vectors * (rates + shift)[:, None]) / norms
+        modes = Modes(
+            rates=rates,
+            vectors=vectors / norms,
+            residuals=jnp.linalg.norm(rest, axis=1),
         )
-        residuals = (images - vectors * (rates + shift)[:, None]) / norms
-        return Modes(
-            rates, vectors / norms, jnp.linalg.norm(residuals, axis=1)
-        ), _real_span(rates, step)
+        return modes, _real_span(rates, step)
 
     def ritz_values(self, space: _Space, shift: Array) -> _RitzValues:
         """The p slowest Ritz values of the pencil (M, K) in a space."""
@@ -268,8 +290,10 @@ class _Davidson:
         if inexact is not None:
             # Rows of the basis that are not filled get a one on the diagonal of V^T K
             # V, so that it can be inverted.
-            empty = jnp.diag((jnp.sum(basis**2, 1) < 0.5).astype(basis.dtype))
-            matrix = jnp.linalg.solve(basis @ inexact.preconditioned.T + empty, matrix)
+            empty = jnp.sum(basis**2, 1) < 0.5
+            ones = jnp.diag(empty.astype(basis.dtype))
+            preconditioned = basis @ inexact.preconditioned.T + ones
+            matrix = jnp.linalg.solve(preconditioned, matrix)
         mu, mixes = jnp.linalg.eig(matrix)
 
         # Ritz values mu of the size of rounding belong to empty rows, and give no rate.
@@ -313,8 +337,7 @@ def _orthonormal(rows: Array, basis: Array) -> Array:
         # directions have eigenvalues near zero.
         values, mixes = jnp.linalg.eigh(rows @ rows.T)
         independent = values > epsilon**CONSTANTS.dependent_exponent * values[-1]
-        scales = jnp.where(
-            independent, 1 / jnp.sqrt(jnp.where(independent, values, 1)), 0
-        )
+        safe_values = jnp.where(independent, values, 1)
+        scales = jnp.where(independent, 1 / jnp.sqrt(safe_values), 0)
         rows = (mixes * scales).T @ rows
     return rows

@@ -1,8 +1,10 @@
 """The lowest levels in a basis of smooth functions for each axis: LOBPCG among products
 of the axes' own functions.
 
-    H = sum_i h_i + W,     h_i = T_i + v_i(x_i),     v_i a mean over the other axes of the potential term
-    h_i q_a = e_a q_a,     e = a sum of one e_a an axis,     H c = e c + Q^T W Q c  in products of the q
+    H = sum_i h_i + W,     h_i = T_i + v_i(x_i),
+    v_i a mean over the other axes of the potential term
+    h_i q_a = e_a q_a,     e = a sum of one e_a an axis,
+    H c = e c + Q^T W Q c  in products of the q
     T = 1 / (e - e_0 + spread)
 
 first among the lower half of each axis' functions, then among all. T undoes the
@@ -47,7 +49,9 @@ class AxisFunctions(NamedTuple):
         """The lower half of the functions, three of them at least."""
         count = max(3, (len(self.levels) + 1) // 2)
         return AxisFunctions(
-            self.levels[:count], self.columns[:, :count], self.mean_potential
+            levels=self.levels[:count],
+            columns=self.columns[:, :count],
+            mean_potential=self.mean_potential,
         )
 
 
@@ -74,15 +78,15 @@ class Products(eqx.Module):
 
     def to_products(self, fields: Array) -> Array:
         """Q^T u of fields `(m, *shape)` times the roots of the weights."""
-        return transform_all([axis.columns.T for axis in self.axes], fields).reshape(
-            len(fields), -1
-        )
+        transposed = [axis.columns.T for axis in self.axes]
+        coefficients = transform_all(transposed, fields)
+        return coefficients.reshape(len(fields), -1)
 
     def from_products(self, rows: Array) -> Array:
         """Q c, `(m, *shape)`."""
-        return transform_all(
-            [axis.columns for axis in self.axes], rows.reshape(len(rows), *self.ranks)
-        )
+        columns = [axis.columns for axis in self.axes]
+        coefficients = rows.reshape(len(rows), *self.ranks)
+        return transform_all(columns, coefficients)
 
     def action(self, rows: Array) -> Array:
         """H c."""
@@ -90,17 +94,15 @@ class Products(eqx.Module):
             # Drift and diffusion of a factor depend on all axes: nothing is separable,
             # and H itself is applied.
             sqrt_weights = roots_of_weights(self.operator)
-            return self.to_products(
-                sqrt_weights
-                * self.operator.hamiltonian(self.from_products(rows) / sqrt_weights)
-            )
+            waves = self.from_products(rows) / sqrt_weights
+            images = self.operator.hamiltonian(waves)
+            return self.to_products(sqrt_weights * images)
         coupling = self.operator.potential_term
         assert coupling is not None
         for i, axis in enumerate(self.axes):
             coupling = coupling - on_axis(axis.mean_potential, i, len(self.axes))
-        return self.energies * rows + self.to_products(
-            coupling * self.from_products(rows)
-        )
+        coupled = self.to_products(coupling * self.from_products(rows))
+        return self.energies * rows + coupled
 
     def preconditioner(self, spread: Array) -> Callable[[Array], Array]:
         """T on rows of coefficients."""
@@ -108,9 +110,7 @@ class Products(eqx.Module):
         return lambda rows: inverse * rows
 
     def solve(self, start: Array, k: int, residual_tol: Array, spread: Array) -> Pairs:
-        """The lowest Ritz pairs from rows of coefficients; the first `k` are to reach
-        `residual_tol`.
-        """
+        """The lowest Ritz pairs from `start`, the first `k` to `residual_tol`."""
         precondition = self.preconditioner(spread)
         return lobpcg(
             self.action,
@@ -122,17 +122,18 @@ class Products(eqx.Module):
 
 
 def tensor_modes(
-    operator: TensorOperator, k: int, size: int, tol: Array
+    operator: TensorOperator,
+    k: int,
+    size: int,
+    tol: Array,
 ) -> tuple[Pairs, Array]:
     """The `size` lowest Ritz pairs of H, and the residual that the first `k` were to
     reach.
 
     **Arguments**: `operator`, a sum over axes; `size` at least k, the rest being
-    guards; `tol` is that
-    residual in units of the spacing of the separable levels. Vectors `(size, points)`
-    come times the roots of the weights. **Cost**: n^3 an axis, ten to thirty products
-    of `size` fields
-    among the lower halves, a few among all.
+    guards; `tol` is that residual in units of the spacing of the separable levels.
+    Vectors `(size, points)` come times the roots of the weights. **Cost**: n^3 an axis,
+    ten to thirty products of `size` fields among the lower halves, a few among all.
     """
     axes = separable_axes(operator)
     whole = Products(operator, axes)
@@ -140,21 +141,18 @@ def tensor_modes(
 
     # The start: the lowest products, each with a small random part.
     energies = half.energies
+    count = len(energies)
+    dtype = energies.dtype
     lowest, places = jax.lax.top_k(-energies, size)
     # Levels that all agree have no spread; their rounding stands in for it.
-    rounding_of_energies = (
-        jnp.finfo(energies.dtype).eps * jnp.max(energies) * len(energies)
-    )
+    rounding_of_energies = jnp.finfo(dtype).eps * jnp.max(energies) * count
     spread = jnp.maximum(lowest[0] - lowest[-1], rounding_of_energies)
     residual_tol = jnp.maximum(tol * spread / size, residual_rounding(operator))
     # Random parts are smaller at high energies, where they would only be smoothed away.
-    noise = scattered((size, len(energies)), energies.dtype) / (
-        1 + (energies + lowest[0]) / spread
-    )
-    start = (
-        jax.nn.one_hot(places, len(energies), dtype=energies.dtype)
-        + CONSTANTS.random_start * noise
-    )
+    damping = 1 + (energies + lowest[0]) / spread
+    noise = scattered((size, count), dtype) / damping
+    lowest_products = jax.nn.one_hot(places, count, dtype=dtype)
+    start = lowest_products + CONSTANTS.random_start * noise
 
     # With half of the functions.
     pairs = half.solve(start, k, CONSTANTS.half_basis_residual * residual_tol, spread)
@@ -163,22 +161,20 @@ def tensor_modes(
     if n_probes:
         # A few random vectors, orthogonal to the levels found, look for what these have
         # missed; they take the place of the last guards.
-        precondition = half.preconditioner(spread)
         probes = davidson(
             half.action,
-            precondition,
-            noise[:n_probes],
-            found[:k],
-            CONSTANTS.probe_rounds,
+            half.preconditioner(spread),
+            start=noise[:n_probes],
+            known=found[:k],
+            rounds=CONSTANTS.probe_rounds,
         )
         found = jnp.concatenate([found[: size - n_probes], probes])
 
-    # With all functions, from what the half has found.
-    added = [
-        (0, all_ranks - half_ranks)
-        for all_ranks, half_ranks in zip(whole.ranks, half.ranks, strict=True)
-    ]
-    start = jnp.pad(found.reshape(size, *half.ranks), [(0, 0), *added])
+    # With all functions, from what the half has found: the upper ones have zeros.
+    added = [(0, 0)]
+    for all_ranks, half_ranks in zip(whole.ranks, half.ranks, strict=True):
+        added.append((0, all_ranks - half_ranks))
+    start = jnp.pad(found.reshape(size, *half.ranks), added)
     pairs = whole.solve(start.reshape(size, -1), k, residual_tol, spread)
     vectors = whole.from_products(pairs.vectors).reshape(size, -1)
     images = whole.from_products(pairs.images).reshape(size, -1)
@@ -192,9 +188,8 @@ def separable_axes(operator: TensorOperator) -> tuple[AxisFunctions, ...]:
     wave = _estimated_ground(operator)
     axes = []
     for i in range(operator.grid.ndim):
-        axes.append(
-            _axis_functions(operator, i, _mean_potential(operator, i, wave), wave)
-        )
+        mean_potential = _mean_potential(operator, i, wave)
+        axes.append(_axis_functions(operator, i, mean_potential, wave))
     return tuple(axes)
 
 
@@ -222,16 +217,14 @@ def _estimated_ground(operator: TensorOperator) -> Array:
         return jnp.exp(_log_density(operator) / 2)
     # exp(-(V - min V) / 2 e_0): exact in a parabola, of which e_0 is the lowest level.
     above_minimum = operator.potential_term - jnp.min(operator.potential_term)
+    d = operator.grid.ndim
+    constant = jnp.ones_like(above_minimum)
     lowest = jnp.zeros((), above_minimum.dtype)
-    for i in range(operator.grid.ndim):
-        other_axes = [j for j in range(operator.grid.ndim) if j != i]
+    for i in range(d):
+        other_axes = [j for j in range(d) if j != i]
         own_potential = jnp.min(above_minimum, other_axes)
-        lowest = (
-            lowest
-            + _axis_functions(
-                operator, i, own_potential, jnp.ones_like(above_minimum)
-            ).levels[0]
-        )
+        functions = _axis_functions(operator, i, own_potential, constant)
+        lowest = lowest + functions.levels[0]
     # e_0 may be zero to rounding, where the potential term is flat.
     rounding = jnp.finfo(above_minimum.dtype).eps * jnp.max(above_minimum)
     return jnp.exp(-above_minimum / (2 * jnp.maximum(lowest, rounding)))
@@ -253,18 +246,16 @@ def _log_density(operator: TensorOperator) -> Array:
         assert isinstance(term, Factor)
         # the first face between two nodes
         first_face = (term.drift.shape[i] - axis.n + 1) // 2
-        steps = jax.lax.slice_in_dim(
-            term.drift / term.diffusion, first_face, first_face + axis.n - 1, axis=i
+        last_face = first_face + axis.n - 1
+        slopes = jax.lax.slice_in_dim(
+            term.drift / term.diffusion, first_face, last_face, axis=i
         )
-        integral = jnp.cumsum(
-            steps * on_axis(jnp.diff(jnp.asarray(axis.nodes, steps.dtype)), i, d),
-            axis=i,
-        )
-        integral = jnp.pad(integral, [(1, 0) if j == i else (0, 0) for j in range(d)])
-        integrals.append(
-            integral
-            - jax.lax.slice_in_dim(integral, axis.n // 2, axis.n // 2 + 1, axis=i)
-        )
+        spacings = jnp.diff(jnp.asarray(axis.nodes, slopes.dtype))
+        integral = jnp.cumsum(slopes * on_axis(spacings, i, d), axis=i)
+        # The sum at the first node is empty.
+        padding = [(1, 0) if j == i else (0, 0) for j in range(d)]
+        integral = jnp.pad(integral, padding)
+        integrals.append(integral - _at_middle(integral, i))
 
     total = jnp.zeros(grid.shape, integrals[0].dtype)
     for first in range(d):
@@ -273,27 +264,32 @@ def _log_density(operator: TensorOperator) -> Array:
             # The path runs along axis i while the later axes are still at their middle.
             integral = integrals[i]
             for j in order[k + 1 :]:
-                middle = grid.shape[j] // 2
-                integral = jax.lax.slice_in_dim(integral, middle, middle + 1, axis=j)
+                integral = _at_middle(integral, j)
             total = total + integral / d
     return total - jnp.max(total)
 
 
+def _at_middle(field: Array, i: int) -> Array:
+    """Values at the middle node of axis i, which stays as an axis of length one."""
+    middle = field.shape[i] // 2
+    return jax.lax.slice_in_dim(field, middle, middle + 1, axis=i)
+
+
 def _axis_functions(
-    operator: TensorOperator, i: int, mean_potential: Array, wave: Array
+    operator: TensorOperator,
+    i: int,
+    mean_potential: Array,
+    wave: Array,
 ) -> AxisFunctions:
-    """The functions of h_i; drift and diffusion of a factor are means weighted by
-    `wave`.
-    """
+    """The functions of h_i; those of a factor from means weighted by `wave`."""
     term = operator.terms[i]
-    sqrt_weights = jnp.sqrt(
-        jnp.asarray(operator.grid.axes[i].weights, mean_potential.dtype)
-    )
     if isinstance(term, Factor):
-        term = _averaged(term, i, wave)
-        columns = term.hamiltonian(
-            jnp.eye(len(sqrt_weights), dtype=sqrt_weights.dtype), 0, 1
-        )
+        dtype = mean_potential.dtype
+        weights = jnp.asarray(operator.grid.axes[i].weights, dtype)
+        sqrt_weights = jnp.sqrt(weights)
+        unit_vectors = jnp.eye(len(weights), dtype=dtype)
+        columns = _averaged(term, i, wave).hamiltonian(unit_vectors, 0, 1)
+        # Symmetric in the weights of the nodes; eigh needs the plain dot product.
         matrix = sqrt_weights[:, None] * columns.T / sqrt_weights
     else:
         matrix = term.matrix
@@ -309,9 +305,8 @@ def _averaged(term: Factor, i: int, wave: Array) -> Factor:
     def mean(field: Array) -> Array:
         return jnp.sum(field * weights, other_axes) / jnp.sum(weights)
 
-    return eqx.tree_at(
-        lambda t: (t.drift, t.diffusion), term, (mean(term.drift), mean(term.diffusion))
-    )
+    means = (mean(term.drift), mean(term.diffusion))
+    return eqx.tree_at(lambda t: (t.drift, t.diffusion), term, means)
 
 
 def _mean_potential(operator: TensorOperator, i: int, wave: Array) -> Array:
@@ -322,7 +317,8 @@ def _mean_potential(operator: TensorOperator, i: int, wave: Array) -> Array:
         return jnp.zeros(operator.grid.shape[i], wave.dtype)
     other_axes = tuple(j for j in range(wave.ndim) if j != i)
     weights = jnp.sum(wave, i, keepdims=True)
-    return jnp.sum(operator.potential_term * weights, other_axes) / jnp.sum(weights)
+    weighted = operator.potential_term * weights
+    return jnp.sum(weighted, other_axes) / jnp.sum(weights)
 
 
 def on_axis(values: Array, i: int, d: int) -> Array:

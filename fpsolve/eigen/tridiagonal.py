@@ -48,6 +48,9 @@ def tridiagonal_modes(operator: EdgeOperator, k: int) -> Array:
     diagonal = np.asarray(operator.exit_rates, float)
     off_diagonal = -inner / (sqrt_weights[:-1] * sqrt_weights[1:])
     _, vectors = eigh_tridiagonal(
-        diagonal, off_diagonal, select="i", select_range=(0, k - 1)
+        diagonal,
+        off_diagonal,
+        select="i",
+        select_range=(0, k - 1),
     )
     return as_array(vectors.T / sqrt_weights, operator.couplings[0].dtype)

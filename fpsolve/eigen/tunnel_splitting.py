@@ -1,7 +1,8 @@
 """The splitting E_1 - E_0 of a symmetric double well to full relative accuracy, from
 the kernel of its partner.
 
-    H - E_0 = A^T A,     A = sqrt(D) (d/dx - psi_0' / psi_0),     E_1 - E_0 = the lowest level of A A^T
+    H - E_0 = A^T A,     A = sqrt(D) (d/dx - psi_0' / psi_0),
+    E_1 - E_0 = the lowest level of A A^T
 
 On a chain of cells of width h, with masses h psi_i^2 and conductances (D / h) psi_i
 psi_{i+1}, this is exact for the matrix of H, and `supersymmetric_gap` takes it from a
@@ -27,7 +28,8 @@ from ..equation import Schrodinger
 from ..grid import Axis, Grid, Line
 from ..operator.base import sample_potential
 from .constants import CONSTANTS
-from .supersymmetric_gap import Chain, LineGap, chain_gap, extrapolate, padded
+from .partner_kernel import Chain
+from .supersymmetric_gap import LineGap, chain_gap, extrapolate, padded
 
 
 def tunnel_splitting(equation: Schrodinger, axis: Axis, t: Scalar) -> LineGap | None:
@@ -46,26 +48,23 @@ def tunnel_splitting(equation: Schrodinger, axis: Axis, t: Scalar) -> LineGap | 
     found = _splitting(equation, t, centre, reach)
     wider = _splitting(equation, t, centre, CONSTANTS.wider_splitting * reach)
     # NaN where the potential is not finite beyond the box: then the error is not known.
-    return found._replace(error=found.error + jnp.abs(jnp.expm1(wider.log - found.log)))
+    relative_change = jnp.abs(jnp.expm1(wider.log - found.log))
+    return found._replace(error=found.error + relative_change)
 
 
 def _centre_of_symmetry(equation: Schrodinger, axis: Axis, t: Scalar) -> float | None:
-    """The centre of the box, or else zero, if the potential is symmetric about it to
-    rounding.
-    """
+    """The centre of the box, or else zero, if the potential is symmetric about it."""
     for centre in ((axis.lower + axis.upper) / 2, 0.0):
         reach = min(axis.upper - centre, centre - axis.lower)
         if not reach > 0:
             continue
-        energy = _sample(
-            equation, Line(centre - reach, centre + reach, CONSTANTS.chain_cells[0]), t
-        )
+        box = Line(centre - reach, centre + reach, CONSTANTS.chain_cells[0])
+        energy = _sample(equation, box, t)
         # The two places of a pair differ by rounding themselves.
         slope = np.max(np.abs(np.gradient(energy)))
         rounding = np.finfo(float).eps * (np.abs(energy) + slope * len(energy))
-        if np.all(
-            np.abs(energy - energy[::-1]) <= CONSTANTS.symmetric_roundings * rounding
-        ):
+        asymmetry = np.abs(energy - energy[::-1])
+        if np.all(asymmetry <= CONSTANTS.symmetric_roundings * rounding):
             return centre
     return None
 
@@ -80,21 +79,26 @@ def _sample_on(equation: Schrodinger, grid: Grid, t: Array) -> Array:
 
 
 def _splitting(
-    equation: Schrodinger, t: Scalar, centre: float, reach: float
+    equation: Schrodinger,
+    t: Scalar,
+    centre: float,
+    reach: float,
 ) -> LineGap:
     diffusion = float(equation.diffusion)
     chains = []
     for n in CONSTANTS.chain_cells:
         half = n // 2
         h = reach / half
-        energy = _sample(equation, Line(centre, centre + reach, half), t)
+        half_box = Line(centre, centre + reach, half)
+        energy = _sample(equation, half_box, t)
         if not np.all(np.isfinite(energy)):
             nothing = as_array(np.nan)
             return LineGap(nothing, nothing, nothing)
-        log_psi = _log_ground_state(energy, diffusion / h**2)
-        whole = np.concatenate([log_psi[::-1], log_psi])
-        mass = np.log(h) + 2 * whole
-        conductance = np.log(diffusion / h) + whole[:-1] + whole[1:]
+        # psi_0 is even: the other half is its mirror image.
+        log_half = _log_ground_state(energy, diffusion / h**2)
+        log_psi = np.concatenate([log_half[::-1], log_half])
+        mass = np.log(h) + 2 * log_psi
+        conductance = np.log(diffusion / h) + log_psi[:-1] + log_psi[1:]
         chains.append(Chain(as_array(mass), as_array(conductance)))
     return _extrapolated(padded(chains))
 
@@ -116,17 +120,25 @@ def _log_ground_state(energy: np.ndarray, hopping: float) -> np.ndarray:
     diagonal[[0, -1]] -= hopping
     off = np.full(len(energy) - 1, -hopping)
     values, vectors = eigh_tridiagonal(diagonal, off, select="i", select_range=(0, 0))
+    # LAPACK's vector is accurate relative to its largest entry only: it gives the place
+    # of the maximum, and the recurrence gives the tails.
     top = int(np.argmax(np.abs(vectors[:, 0])))
     scaled = (diagonal - values[0]) / hopping
-    log_psi = np.zeros(len(energy))
+    n = len(energy)
     # Outwards from the centre, and inwards from the outer end, each as ratios of
-    # neighbours.
-    outwards = np.ones(len(energy))
+    # neighbours: psi itself may underflow.
+    outwards = np.ones(n)
     for i in range(top):
-        outwards[i] = scaled[i] - (1 / outwards[i - 1] if i else 0.0)
-    inwards = np.ones(len(energy))
-    for i in range(len(energy) - 1, top, -1):
-        inwards[i] = scaled[i] - (1 / inwards[i + 1] if i + 1 < len(energy) else 0.0)
-    log_psi[:top] = -np.cumsum(np.log(outwards[:top])[::-1])[::-1]
-    log_psi[top + 1 :] = -np.cumsum(np.log(inwards[top + 1 :]))
+        previous = 1 / outwards[i - 1] if i else 0.0
+        outwards[i] = scaled[i] - previous
+    inwards = np.ones(n)
+    for i in range(n - 1, top, -1):
+        previous = 1 / inwards[i + 1] if i + 1 < n else 0.0
+        inwards[i] = scaled[i] - previous
+    # psi is one at its maximum.
+    log_psi = np.zeros(n)
+    log_outwards = np.log(outwards[:top])
+    log_inwards = np.log(inwards[top + 1 :])
+    log_psi[:top] = -np.cumsum(log_outwards[::-1])[::-1]
+    log_psi[top + 1 :] = -np.cumsum(log_inwards)
     return log_psi

@@ -1,6 +1,4 @@
-"""Equations of motion, in terms of points, potentials and forces, independent of any
-discretisation.
-"""
+"""Equations of motion by points, potentials and forces, without a discretisation."""
 
 from typing import TypeAlias
 

@@ -1,7 +1,8 @@
 """The interface of all equations of motion. The state is a density or a wave:
 
-density    d_t p = L p                     mass is conserved, and there may be a Gibbs density pi
-wave       d_t psi = -exp(i w) H psi       w is the Wick angle
+density    d_t p = L p                  mass is conserved, and there may be a Gibbs
+                                        density pi
+wave       d_t psi = -exp(i w) H psi    w is the Wick angle
 """
 
 import abc
@@ -20,9 +21,7 @@ NO_DENSITY = "it evolves a wave"  # why an equation for waves has no Gibbs densi
 
 
 class Equation(eqx.Module):
-    """An equation in d dimensions, defined by functions of x `(d,)` and t, and by a
-    diffusion; abstract.
-    """
+    """An equation by functions of x `(d,)` and t, and by a diffusion; abstract."""
 
     # whether the state is a density, whose mass is conserved, or a wave
     evolves_density: ClassVar[bool]
@@ -38,9 +37,7 @@ class Equation(eqx.Module):
     @property
     @abc.abstractmethod
     def functions(self) -> dict[str, Callable[[Point, Scalar], Array]]:
-        """The functions of (x, t) that define the equation, by name, without the
-        diffusion.
-        """
+        """The functions of (x, t) of the equation, by name, without the diffusion."""
 
     @property
     @abc.abstractmethod
@@ -49,9 +46,7 @@ class Equation(eqx.Module):
 
     @abc.abstractmethod
     def irreversible_because(self, grid: Grid, t: Scalar = 0.0) -> str | None:
-        """The reason why there is no Gibbs density on this grid, or None if there is
-        one.
-        """
+        """The reason why there is no Gibbs density on this grid, or None."""
 
     @property
     def reversible_on_some_grids(self) -> bool:
@@ -64,9 +59,8 @@ class Equation(eqx.Module):
 
     def given_at(self, x: Point, t: Scalar = 0.0) -> Array:
         """The values of all `functions` at (x, t), `(m,)`."""
-        return jnp.concatenate(
-            [jnp.atleast_1d(function(x, t)) for function in self.functions.values()]
-        )
+        functions = self.functions.values()
+        return jnp.concatenate([jnp.atleast_1d(f(x, t)) for f in functions])
 
     def diffusions(self, x: Point) -> Array:
         """The diffusion along each axis at x, `(d,)`."""

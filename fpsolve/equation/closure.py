@@ -41,7 +41,9 @@ class ReadPotential(Potential):
 
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x, t), a scalar."""
-        return self.function(*_arguments(jnp.asarray(x), 0.0 if t is None else t))
+        # A static potential may be called without a time; it is read with one.
+        time = 0.0 if t is None else t
+        return self.function(*_arguments(jnp.asarray(x), time))
 
 
 class ReadVector(eqx.Module):
@@ -66,19 +68,15 @@ def read_equation(equation: AnyEquation, ndim: int) -> AnyEquation:
     if isinstance(equation, ScoreHamiltonian):
         if is_plain(equation.score):
             return equation
-        score = Field(
-            ReadVector(_read(equation.score, ndim)), equation.time_dependent, "score"
-        )
+        read = ReadVector(_read(equation.score, ndim))
+        score = Field(read, equation.time_dependent, "score")
         return eqx.tree_at(lambda e: e.score, equation, score)
 
     if isinstance(equation, Continuity):
         if is_plain(equation.velocity):
             return equation
-        velocity = Field(
-            ReadVector(_read(equation.velocity, ndim)),
-            equation.time_dependent,
-            "velocity",
-        )
+        read = ReadVector(_read(equation.velocity, ndim))
+        velocity = Field(read, equation.time_dependent, "velocity")
         return eqx.tree_at(lambda e: e.velocity, equation, velocity)
 
     # `tree_at` replaces one part of an equation without calling its constructor, which
@@ -92,12 +90,15 @@ def read_equation(equation: AnyEquation, ndim: int) -> AnyEquation:
     if callable(diffusion) and not is_plain(diffusion):
         # A diffusion is a function of x alone; it is read with a time that it does not
         # use, like the others.
-        read_diffusion = ReadVector(_read(lambda x, t: jnp.asarray(diffusion(x)), ndim))
+        at = lambda x, t: jnp.asarray(diffusion(x))
+        read_diffusion = ReadVector(_read(at, ndim))
         equation = eqx.tree_at(lambda e: e.diffusion, equation, read_diffusion)
 
     force: Any = getattr(equation, "force", None)
     if not is_plain(force):
-        read_force = dataclasses.replace(force, function=ReadVector(_read(force, ndim)))
+        # The field keeps its name, and whether it is the drift of the Itô form.
+        function = ReadVector(_read(force, ndim))
+        read_force = dataclasses.replace(force, function=function)
         equation = eqx.tree_at(lambda e: e.force, equation, read_force)
     return equation
 

@@ -5,9 +5,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class EquationConstants:
-    """Constants of `equation` that decide answers. Each says where its value comes
-    from.
-    """
+    """Constants of `equation` that decide answers, each with its origin."""
 
     # How much a potential that is a sum over axes may seem to couple them, relative to
     # its range on the grid, and in units of rounding of its largest value.

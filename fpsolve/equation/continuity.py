@@ -63,10 +63,9 @@ class Continuity(Equation):
                 "velocity", velocity, "it must be a function of x, or of x and t", cure
             )
         # A field that was read keeps what it knows of its dependence on time.
-        known = isinstance(velocity, Field)
-        self.velocity = (
-            velocity if known else Field(velocity, takes_time(velocity), "velocity")
-        )
+        if not isinstance(velocity, Field):
+            velocity = Field(velocity, takes_time(velocity), "velocity")
+        self.velocity = velocity
         # Every equation has a diffusion; that of a flow is zero.
         self.diffusion = as_array(0.0)
 

@@ -17,15 +17,13 @@ class Field(eqx.Module):
     function: Formula
     time_dependent: bool = eqx.field(static=True)
     name: str = eqx.field(static=True, default="force")
-    ito_form: bool = eqx.field(
-        static=True, default=False
-    )  # whether it is the drift b of -div(b p) + sum_i d_i^2 (D_i p)
+    # whether it is the drift b of -div(b p) + sum_i d_i^2 (D_i p)
+    ito_form: bool = eqx.field(static=True, default=False)
 
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """The vector at x, `(d,)`."""
-        value = jnp.asarray(
-            self.function(x, t) if self.time_dependent else self.function(x)
-        )
+        arguments = (x, t) if self.time_dependent else (x,)
+        value = jnp.asarray(self.function(*arguments))
         # A scalar would broadcast silently to all axes.
         if value.shape != x.shape:
             raise_value_error(

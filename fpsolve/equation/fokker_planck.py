@@ -12,10 +12,10 @@ so that U may have any unit of energy. All quantities are in units of your own, 
 must agree.
 
 Without force and with constant D it is equivalent to a Schrödinger equation in
-imaginary time: with
-pi = exp(-U/D) / Z and p = sqrt(pi) psi,
+imaginary time: with pi = exp(-U/D) / Z and p = sqrt(pi) psi,
 
-    d_t psi = -H psi - (a/2) psi,    H = -D Lap + |grad U|^2 / (4 D) - Lap U / 2,    a = d_t log pi.
+    d_t psi = -H psi - (a/2) psi,      a = d_t log pi,
+    H = -D Lap + |grad U|^2 / (4 D) - Lap U / 2.
 
 Reference: Risken, The Fokker-Planck Equation (1989), sections 4.7 and 5.4.
 """
@@ -30,13 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.arrays import as_array
-from ..core.checks import (
-    check_not_negative,
-    check_positive,
-    is_concrete,
-    raise_value_error,
-)
+from ..core.checks import is_concrete, raise_value_error
 from ..core.types import (
     AnyArray,
     ArrayModule,
@@ -48,8 +42,9 @@ from ..core.types import (
     Scalar,
 )
 from ..grid import Grid, Places
-from ..potential import Potential, Scaled, as_potential, takes_time
+from ..potential import Potential, Scaled, as_potential
 from .base import Equation
+from .coefficients import ScaledForce, ThermalDrift, as_diffusion, as_thermal_energy
 from .constants import CONSTANTS
 from .field import Field, as_field
 from .schrodinger import QuantumPotential, Schrodinger
@@ -67,7 +62,7 @@ class FokkerPlanck(Equation):
       zero, or a function of x that returns either; units length^2 / time. A function
       may jump, and may vanish at an end, at single points or along an axis. Along an
       axis without diffusion finite volumes are upwind, of order 1
-      (`plan.resolution. numerical_diffusion`).
+      (`plan.resolution.numerical_diffusion`).
     - `force`: `f(x)` or `f(x, t)` to `(d,)`, added to -grad U.
     - `kT`: a positive number in the units of U. Potential and force are then multiplied
       by the mobility D / kT, and the Gibbs density is exp(-U/kT). None means kT = D: U
@@ -116,35 +111,30 @@ class FokkerPlanck(Equation):
     ):
         self.potential = None if potential is None else as_potential(potential)
         self.force = None if force is None else as_field("force", force)
-        self.diffusion = _diffusion(diffusion)
+        self.diffusion = as_diffusion(diffusion)
         self.given = () if callable(diffusion) else np.shape(diffusion)
-        known = not callable(diffusion) and is_concrete(diffusion)
-        self.without_diffusion = (
-            tuple(map(int, np.flatnonzero(np.asarray(diffusion) == 0))) if known else ()
-        )
-        self.kT = None if kT is None else _thermal_energy(kT)
+        self.without_diffusion = ()
+        if not callable(diffusion) and is_concrete(diffusion):
+            zeros = np.flatnonzero(np.asarray(diffusion) == 0)
+            self.without_diffusion = tuple(map(int, zeros))
+        self.kT = None if kT is None else as_thermal_energy(kT)
         if self.kT is None:
             return
         if callable(self.diffusion) or self.diffusion.ndim:
             # No potential has the gradient D grad U / kT.
-            moves = any(
-                part is not None and part.time_dependent
-                for part in (self.potential, self.force)
-            )
-            self.force = Field(
-                ThermalDrift(self.potential, self.diffusion, self.force, self.kT), moves
-            )
+            parts = [part for part in (self.potential, self.force) if part is not None]
+            moves = any(part.time_dependent for part in parts)
+            drift = ThermalDrift(self.potential, self.diffusion, self.force, self.kT)
+            self.force = Field(drift, moves)
             self.potential = None
             return
         # One mobility: a process of mobility 1 with U and f multiplied by it.
         mobility = self.diffusion / self.kT
-        self.potential = (
-            None if self.potential is None else Scaled(self.potential, mobility)
-        )
+        if self.potential is not None:
+            self.potential = Scaled(self.potential, mobility)
         if self.force is not None:
-            self.force = Field(
-                ScaledForce(self.force, mobility), self.force.time_dependent
-            )
+            scaled = ScaledForce(self.force, mobility)
+            self.force = Field(scaled, self.force.time_dependent)
 
     @classmethod
     def ito(cls, drift: Formula, diffusion: Diffusion) -> "FokkerPlanck":
@@ -165,9 +155,8 @@ class FokkerPlanck(Equation):
         """
         # With a constant diffusion the Itô form and the flux form are the same.
         force = as_field("drift", drift)
-        return cls(
-            None, diffusion, dataclasses.replace(force, ito_form=callable(diffusion))
-        )
+        force = dataclasses.replace(force, ito_form=callable(diffusion))
+        return cls(None, diffusion, force)
 
     @property
     def time_dependent(self) -> bool:
@@ -186,11 +175,10 @@ class FokkerPlanck(Equation):
 
     def energy(self, x: Point, t: Scalar = 0.0) -> Array:
         """U(x, t), a scalar; zero without a potential."""
-        return (
-            jnp.zeros((), x.dtype)
-            if self.potential is None
-            else jnp.asarray(self.potential(x, t))
-        )
+        # Of the type of x, so that nothing is promoted.
+        if self.potential is None:
+            return jnp.zeros((), x.dtype)
+        return jnp.asarray(self.potential(x, t))
 
     @property
     def functions(self) -> dict[str, Callable[[Point, Scalar], Array]]:
@@ -201,17 +189,13 @@ class FokkerPlanck(Equation):
         return potential if self.force is None else {**potential, "force": self.force}
 
     def drift(self, x: Point, t: Scalar = 0.0) -> Array:
-        """The drift of the flux form: -grad U + f, or b_i - d_i D_i of the Itô form,
-        `(d,)`.
-        """
+        """The drift `(d,)` of the flux form: -grad U + f, or b_i - d_i D_i (Itô)."""
         drift = -jax.grad(self.energy)(x, t)
         if self.force is not None:
             drift = drift + self.force(x, t)
-        return (
-            drift - jnp.diagonal(jax.jacfwd(self.diffusions)(x))
-            if self.ito_form
-            else drift
-        )
+        if self.ito_form:
+            drift = drift - jnp.diagonal(jax.jacfwd(self.diffusions)(x))
+        return drift
 
     def irreversible_because(self, grid: Grid, t: Scalar = 0.0) -> str | None:
         """The reason why this process has no Gibbs density and no wave, or None if it
@@ -228,21 +212,19 @@ class FokkerPlanck(Equation):
                     "several diffusions under a traced potential cannot be checked for "
                     "separability"
                 )
+
             # U minus the sum of its parts along the axes is a constant if U is such a
             # sum.
-            coupling = grid.sample(
-                lambda x: (
-                    self.energy(x, t) - jnp.sum(self._axis_parts(x, grid.origin, t))
-                )
-            )
+            def coupling_at(x: Point) -> Array:
+                parts = self._axis_parts(x, grid.origin, t)
+                return self.energy(x, t) - jnp.sum(parts)
+
+            coupling = grid.sample(coupling_at)
             energies = np.asarray(grid.sample(lambda x: self.energy(x, t)))
             # Each value of U has the rounding of the largest, which a constant in U may
             # make larger than its range.
-            rounding = (
-                CONSTANTS.coupling_roundings
-                * np.finfo(energies.dtype).eps
-                * np.max(np.abs(energies))
-            )
+            roundings = CONSTANTS.coupling_roundings * np.finfo(energies.dtype).eps
+            rounding = roundings * np.max(np.abs(energies))
             tolerance = CONSTANTS.coupling_tolerance * np.ptp(energies) + rounding
             if np.ptp(np.asarray(coupling)) > tolerance:
                 return "the diffusion differs between axes that the potential couples"
@@ -284,17 +266,17 @@ class FokkerPlanck(Equation):
         If U is a sum over the axes, these are its parts U_i up to constants.
         """
         # Row i is the origin with its coordinate i replaced.
-        shifted = jnp.where(jnp.eye(x.shape[0], dtype=bool), x, origin)
-        return jax.vmap(lambda y: self.energy(y, t))(shifted) - self.energy(origin, t)
+        own_axis = jnp.eye(x.shape[0], dtype=bool)
+        shifted = jnp.where(own_axis, x, origin)
+        energies = jax.vmap(lambda y: self.energy(y, t))(shifted)
+        return energies - self.energy(origin, t)
 
     def log_gibbs_on(self, grid: Grid | Places, t: Scalar = 0.0) -> Array:
         """log pi up to a constant at the nodes of the grid, `(*shape)`."""
         return grid.sample(lambda x: self.log_gibbs(x, grid.origin, t))
 
     def log_sqrt_pi(self, grid: Grid, t: Scalar = 0.0) -> Array:
-        """log sqrt(pi) on the grid, `(*shape)`; pi has mass 1 with the weights of the
-        grid.
-        """
+        """log sqrt(pi) `(*shape)`; pi has mass 1 with the weights of the grid."""
         log_gibbs = self.log_gibbs_on(grid, t)
         # Normalise in logarithms: exp(-U/D) may overflow or underflow although pi does
         # not.
@@ -312,10 +294,9 @@ class FokkerPlanck(Equation):
         drift = None if self.force is None else self.force.function
         if isinstance(drift, ThermalDrift) and drift.force is None:
             log_gibbs = grid.sample(lambda x: drift.log_gibbs(x, t))
-            return jnp.exp(
-                log_gibbs
-                - jax.scipy.special.logsumexp(log_gibbs + jnp.log(grid.weights))
-            )
+            # Normalised in logarithms, as in `log_sqrt_pi`.
+            log_masses = log_gibbs + jnp.log(grid.weights)
+            return jnp.exp(log_gibbs - jax.scipy.special.logsumexp(log_masses))
         self.require_reversible(grid, "the Gibbs density", t)
         return jnp.exp(2 * self.log_sqrt_pi(grid, t))
 
@@ -332,14 +313,11 @@ class FokkerPlanck(Equation):
         T13 of this library.
         """
         _raise_if_irreversible(self, "the wave picture", self.irreversible_anywhere)
-        return Schrodinger(
-            QuantumPotential(self, jnp.asarray(kappa, dtype=float)), self.diffusion
-        )
+        potential = QuantumPotential(self, jnp.asarray(kappa, dtype=float))
+        return Schrodinger(potential, self.diffusion)
 
     def to_wave(self, density: AnyArray, grid: Grid, t: Scalar = 0.0) -> Array:
-        """psi = p / sqrt(pi), `(..., *shape)`; zero where p is zero. **Raises** as
-        `gibbs`.
-        """
+        """p / sqrt(pi), `(..., *shape)`; 0 where p is 0. **Raises** as `gibbs`."""
         self.require_reversible(grid, "the wave picture", t)
         return divide_by_sqrt_pi(jnp.asarray(density), self.log_sqrt_pi(grid, t))
 
@@ -347,48 +325,6 @@ class FokkerPlanck(Equation):
         """p = sqrt(pi) psi, `(..., *shape)`. **Raises** as `gibbs`."""
         self.require_reversible(grid, "the wave picture", t)
         return jnp.asarray(wave) * jnp.exp(self.log_sqrt_pi(grid, t))
-
-
-class ScaledForce(eqx.Module):
-    """The force f times the mobility D / kT."""
-
-    force: Field
-    mobility: Array
-
-    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
-        """f(x, t) D / kT, `(d,)`."""
-        return self.force(x, t) * self.mobility.astype(x.dtype)
-
-
-class ThermalDrift(eqx.Module):
-    """The drift D (f - grad U) / kT of a diffusion that is not one number."""
-
-    potential: Potential | None
-    diffusion: Any
-    force: Field | None
-    kT: Array
-
-    def log_gibbs(self, x: Point, t: Scalar | None = None) -> Array:
-        """-U / kT at (x, t), a scalar."""
-        energy = (
-            jnp.zeros((), x.dtype)
-            if self.potential is None
-            else jnp.asarray(self.potential(x, t))
-        )
-        return -energy / self.kT.astype(x.dtype)
-
-    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
-        """The drift at (x, t), `(d,)`."""
-        drift = jnp.zeros_like(x) if self.force is None else self.force(x, t)
-        if self.potential is not None:
-            potential = self.potential
-            drift = drift - jax.grad(lambda y: jnp.asarray(potential(y, t)))(x)
-        diffusion = self.diffusion(x) if callable(self.diffusion) else self.diffusion
-        return (
-            drift
-            * jnp.broadcast_to(jnp.asarray(diffusion, x.dtype), x.shape)
-            / self.kT.astype(x.dtype)
-        )
 
 
 def divide_by_sqrt_pi(
@@ -399,7 +335,8 @@ def divide_by_sqrt_pi(
     # is 0 the quotient is set to 0. The inner `where` keeps an infinite exponential,
     # and thus a NaN, out of derivatives.
     empty = density == 0
-    return xp.where(empty, 0, density * xp.exp(xp.where(empty, 0, -log_sqrt_pi)))
+    exponent = xp.where(empty, 0, -log_sqrt_pi)
+    return xp.where(empty, 0, density * xp.exp(exponent))
 
 
 def _raise_if_irreversible(
@@ -413,61 +350,3 @@ def _raise_if_irreversible(
         raise_value_error(
             "equation", equation, f"{wanted} does not exist: {reason}", cure
         )
-
-
-def _thermal_energy(value: Scalar) -> Array:
-    """kT as an array. **Raises** `ValueError` unless it is one positive number."""
-    cure = (
-        "Give the thermal energy in the units of the potential: 0.593 for kcal/mol at "
-        "298 K, say."
-    )
-    if callable(value):
-        raise_value_error("kT", value, "it must be a positive number", cure)
-    check_positive("kT", value, cure)
-    array = as_array(value)
-    if array.ndim:
-        raise_value_error("kT", value, "it must be one number", cure)
-    return array
-
-
-def _diffusion(value: Any) -> Array | Formula:
-    """The diffusion as a function or an array. An array with equal entries becomes one
-    number.
-    """
-    if callable(value):
-        if takes_time(value):
-            cure = (
-                "Evolve from time to time, each with lambda x: D(x, t) at the middle "
-                "of the interval."
-            )
-            raise_value_error(
-                "diffusion",
-                value,
-                "it may depend on x, and this one depends on time too",
-                cure,
-            )
-        return value
-    cure = "Give a number above zero, one for each axis, or a function of x."
-    # Along some axes the diffusion may vanish, as along the positions of underdamped
-    # motion.
-    along_axes = is_concrete(value) and np.ndim(value) == 1 and len(value) > 1
-    if along_axes:
-        check_not_negative("diffusion", value, cure)
-    if not along_axes or not np.any(np.asarray(value)):
-        check_positive("diffusion", value, cure)
-    array = as_array(value)
-    if array.ndim > 1:
-        raise_value_error(
-            "diffusion",
-            value,
-            "it must be a number, (d,) numbers, or a function of x",
-            "Give one value for each axis.",
-        )
-    # With one number the Gibbs density exists for every potential. A traced array of
-    # several entries stays an array, since its entries cannot be compared.
-    equal = array.shape == (1,) or (
-        is_concrete(array) and np.all(np.asarray(array) == np.asarray(array).flat[0])
-    )
-    if not (array.ndim and equal):
-        return array
-    return as_array(np.asarray(array)[0]) if is_concrete(array) else array[0]

@@ -113,13 +113,11 @@ class QuantumPotential(Potential):
         if not self.time_dependent:
             return static  # the time may then be None, of which there is no derivative
         time = jnp.asarray(t, x.dtype)
+        energy = lambda s: self.equation.energy(x, s)
         # d_t U
-        rate = jax.jvp(
-            lambda s: self.equation.energy(x, s), (time,), (jnp.ones((), x.dtype),)
-        )[1]
-        return static - self.kappa.astype(x.dtype) * rate / (
-            2 * self.equation.diffusion
-        )
+        rate = jax.jvp(energy, (time,), (jnp.ones((), x.dtype),))[1]
+        kappa = self.kappa.astype(x.dtype)
+        return static - kappa * rate / (2 * self.equation.diffusion)
 
 
 def axis_potential_terms(equation: Any, x: Point, t: Scalar | None) -> Array:
@@ -135,17 +133,18 @@ def axis_potential_terms(equation: Any, x: Point, t: Scalar | None) -> Array:
     def axis_term(i: int) -> Array:
         """The term of axis i."""
 
+        here = coordinates[i]
+
         def energy(s: Array) -> Array:
-            return equation.energy(
-                jnp.stack([s if j == i else c for j, c in enumerate(coordinates)]), t
-            )
+            # Only the coordinate i varies, so that only its derivatives are computed.
+            point = [s if j == i else c for j, c in enumerate(coordinates)]
+            return equation.energy(jnp.stack(point), t)
 
         def derivative(s: Array) -> Array:
             return jax.jvp(energy, (s,), (jnp.ones_like(s),))[1]
 
-        gradient, curvature = jax.jvp(
-            derivative, (coordinates[i],), (jnp.ones_like(coordinates[i]),)
-        )
+        # One pass gives both: the derivative, and the derivative of it.
+        gradient, curvature = jax.jvp(derivative, (here,), (jnp.ones_like(here),))
         return gradient**2 / (4 * diffusions[i]) - curvature / 2
 
     return jnp.stack([axis_term(i) for i in range(len(coordinates))])

@@ -1,13 +1,15 @@
 """The Score Hamiltonian of a vector field, such as a score that was learned from
 samples.
 
-    H = D sum_i A_i^T A_i,    A_i = d_i - s_i / 2,    formally  H = D ( -Lap + |s|^2 / 4 + (div s) / 2 )
+    H = D sum_i A_i^T A_i,      A_i = d_i - s_i / 2,
+    formally  H = D ( -Lap + |s|^2 / 4 + (div s) / 2 )
 
 s(x[, t]) is a score: any vector field `(d,)`, with or without curl, which need not be
 grad log of a density. H is built from A alone, so that no divergence of s is computed,
 and H >= 0 for every s. Its lowest level is a lower bound of the score-matching loss,
 
-    < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2,      lambda = minimum over q.
+    < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2,
+    lambda = minimum over q.
 
 The level is zero if and only if s is the score of a density. This density is then the
 square of the lowest mode.
@@ -90,11 +92,10 @@ class ScoreHamiltonian(Equation):
         process = fp.ScoreHamiltonian(lambda x: -x).sampler()
         ```
         """
-        return FokkerPlanck(
-            None,
-            self.diffusion,
-            Field(Drift(self.score, self.diffusion), self.time_dependent, "score"),
-        )
+        # The name "score" is that of the user's function, for its messages.
+        drift = Drift(self.score, self.diffusion)
+        field = Field(drift, self.time_dependent, "score")
+        return FokkerPlanck(None, self.diffusion, field)
 
 
 class Drift(eqx.Module):
@@ -105,4 +106,5 @@ class Drift(eqx.Module):
 
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """D s(x, t), `(d,)`."""
+        # In the precision of x, which a float64 diffusion would raise.
         return self.diffusion.astype(x.dtype) * self.score(x, t)

@@ -1,6 +1,4 @@
-"""What an answer on one axis is compared by: states at given times, or the lowest
-levels.
-"""
+"""What an answer on one axis is compared by: states at given times, or levels."""
 
 import dataclasses
 from typing import Any
@@ -9,7 +7,8 @@ import numpy as np
 
 from ..grid import Axis
 from .constants import CONSTANTS
-from .slice_problem import SliceProblem, SliceStates, relative_distance
+from .slice_evolution import SliceStates, relative_distance, solve_slice
+from .slice_problem import SliceProblem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +24,7 @@ class AccuracyTarget:
     def answer(self, problem: SliceProblem, axis: Axis) -> Any:
         """The states, or the levels and modes, on one axis."""
         if self.times is not None:
-            return problem.solve(axis, self.times, forbid_clipping=True)
+            return solve_slice(problem, axis, self.times, forbid_clipping=True)
         return problem.modes(axis)
 
     def error(
@@ -39,14 +38,15 @@ class AccuracyTarget:
         largest over times or levels.
         """
         if self.times is not None:
-            trial = problem.solve(axis, self.times, forbid_clipping)
+            trial = solve_slice(problem, axis, self.times, forbid_clipping)
             return float(np.max(relative_distance(trial, reference)))
         # An axis with fewer nodes than levels cannot have them all.
         if axis.n < self.k:
             return np.inf
         # more levels than requested: the third sets the scale of a small gap
         all_exact = reference[0]
-        levels, exact = problem.levels(axis)[: self.k], all_exact[: self.k]
+        levels = problem.levels(axis)[: self.k]
+        exact = all_exact[: self.k]
         smallest_gap = CONSTANTS.small_gap * all_exact[min(2, len(all_exact) - 1)]
         return level_error(levels, exact, problem.evolves_density, smallest_gap)
 
@@ -57,14 +57,15 @@ class AccuracyTarget:
         A kink in U shows here: it makes V singular, and coarse and fine levels may
         agree on a wrong value.
         """
-        if (
-            self.times is not None
-            or not problem.evolves_density
-            or axis.boundary == "absorbing"
-        ):
+        if self.times is not None or not problem.evolves_density:
+            return 0.0
+        # Where mass leaves at the ends, the ground level is no zero.
+        if axis.boundary == "absorbing":
             return 0.0
         levels = problem.levels(axis)
-        return float(abs(levels[0]) / max(levels[1], CONSTANTS.small_gap * levels[2]))
+        # As in `level_error`: a gap far below the next level has lost its digits.
+        gap = max(levels[1], CONSTANTS.small_gap * levels[2])
+        return float(abs(levels[0]) / gap)
 
     def envelope(self, answer: Any) -> np.ndarray:
         """The largest density `(n,)` at each node of an answer, each density relative
@@ -81,7 +82,8 @@ class AccuracyTarget:
             first = np.abs(problem.initial(answer.axis.nodes))
         # The initial state counts, too, even if t = 0 is not among the times.
         values = np.concatenate([np.abs(answer.values), first[None]])
-        peaks = np.max(values / np.max(values, axis=1, keepdims=True), axis=0)
+        relative = values / np.max(values, axis=1, keepdims=True)
+        peaks = np.max(relative, axis=0)
         if answer.log_sqrt_pi is None or not problem.evolves_density:
             return peaks
         # A wave also needs sqrt(pi) to have decayed at the ends of the box.
@@ -112,9 +114,8 @@ def level_error(
         # A level of a Schrodinger equation may be near zero, where a relative error has
         # no meaning.
         spread = exact[-1] - exact[0] if len(exact) > 1 else 0.0
-        scale = np.maximum(
-            scale, max(CONSTANTS.small_gap * gap, CONSTANTS.zero_level * spread)
-        )
+        least = max(CONSTANTS.small_gap * gap, CONSTANTS.zero_level * spread)
+        scale = np.maximum(scale, least)
     # Of a single level no gap is known; the exact value of the ground level is then 0,
     # and its error is absolute.
     if evolves_density and len(exact) == 1:

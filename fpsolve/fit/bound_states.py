@@ -21,7 +21,7 @@ from .slice_problem import SliceProblem, SliceValues
 
 
 def trial_half_widths() -> np.ndarray:
-    """Half-widths of the boxes that are tried, ascending, in units of a natural length."""
+    """Half-widths of the boxes that are tried, ascending, in natural lengths."""
     return CONSTANTS.bound_state_scale ** np.arange(*CONSTANTS.bound_state_scales)
 
 
@@ -38,23 +38,23 @@ def energy_minimum(
     point lies at the end of the largest grid.
     """
     # Far smaller and larger boxes, too, for coordinates in other units.
-    half_widths = np.concatenate(
-        [trial_half_widths(), 10.0 ** np.arange(*CONSTANTS.scan_powers)]
-    )
-    half_widths = np.sort(half_widths)
-    lowest_energy, lowest_point, distance = np.inf, None, 0.0
+    powers = 10.0 ** np.arange(*CONSTANTS.scan_powers)
+    half_widths = np.sort(np.concatenate([trial_half_widths(), powers]))
+    lowest_energy = np.inf
+    lowest_point = None
+    distance = 0.0
     for half_width in half_widths:
-        nodes = coarse_nodes(
-            np.where(fixed, lower, -half_width), np.where(fixed, upper, half_width)
-        )
-        points = product_points(nodes)
+        low = np.where(fixed, lower, -half_width)
+        high = np.where(fixed, upper, half_width)
+        points = product_points(coarse_nodes(low, high))
         energy = sampler.energy(points, t)
         lowest = int(np.argmin(energy))
         # Only a real improvement counts: else a flat potential would seem lowest
         # wherever rounding makes it so.
         threshold = lowest_energy - CONSTANTS.minimum_improvement * abs(lowest_energy)
         if lowest_point is None or energy[lowest] < threshold:
-            lowest_energy, lowest_point = energy[lowest], points[lowest]
+            lowest_energy = energy[lowest]
+            lowest_point = points[lowest]
             distance = np.max(np.abs(lowest_point)[~fixed], initial=0)
     assert lowest_point is not None
     # A minimum at the edge of the largest grid is no minimum: the energy decreases
@@ -72,14 +72,15 @@ def natural_length(problem: SliceProblem, center: float) -> float:
     never changes that much.
     """
     lengths = 2.0 ** np.arange(*CONSTANTS.natural_length_powers)
-    local = problem.values(
-        np.concatenate([[center], center - lengths, center + lengths]), 0.0
-    )
+    positions = np.concatenate([[center], center - lengths, center + lengths])
+    local = problem.values(positions, 0.0)
+    potential = local.potential_term
     with np.errstate(invalid="ignore"):
-        change = np.abs(local.potential_term[1:] - local.potential_term[0]).reshape(
-            2, -1
-        )
-    change = np.max(np.where(np.isnan(change), np.inf, change), axis=0)
+        # One row for each side of the center.
+        change = np.abs(potential[1:] - potential[0]).reshape(2, -1)
+    # What is not a number, as infinity less infinity, counts as a change.
+    change = np.where(np.isnan(change), np.inf, change)
+    change = np.max(change, axis=0)
     enough = np.flatnonzero(change >= local.diffusion[0] / lengths**2)
     return float(lengths[enough[0]]) if enough.size else 1.0
 
@@ -106,44 +107,37 @@ def bound_state_box(
     start = continuum(problem, center - far, center + far)
     # Without a continuum (`start` infinite) all levels are bound, and only their modes
     # must decay.
+    most = k or CONSTANTS.bound_state_levels
     counts: list[int] = []
     is_bound = False
     for half_width in length * trial_half_widths():
-        trial = Line(
-            float(center - half_width),
-            float(center + half_width),
-            _trial_nodes(half_width / length),
-        )
+        nodes = _trial_nodes(half_width / length)
+        trial = Line(float(center - half_width), float(center + half_width), nodes)
         capped, is_wall = _without_high_walls(problem, trial, start)
         levels, modes = capped.modes(trial)
-        counts.append(
-            min(k or CONSTANTS.bound_state_levels, int(np.sum(levels < start)))
-        )
+        counts.append(min(most, int(np.sum(levels < start))))
         if np.isfinite(start):
             # Below by more than the rounding of a level, which is at most n eps times
             # the largest one.
             rise = np.ptp(capped.values(trial.nodes, 0.0).potential_term)
-            rounding = max(
-                CONSTANTS.continuum_rounding * rise,
-                trial.n * np.finfo(float).eps * np.max(np.abs(levels)),
-            )
+            of_levels = trial.n * np.finfo(float).eps * np.max(np.abs(levels))
+            rounding = max(CONSTANTS.continuum_rounding * rise, of_levels)
             is_bound |= bool(levels[0] < start - rounding)
         # Squares, so that depths mean the same as for densities.
         densities = modes[:, : counts[-1]] ** 2
-        relative = np.max(densities / np.max(densities, axis=0), axis=1, initial=0)
-        recent = counts[-CONSTANTS.stable_counts :]
-        count_is_stable = (
-            counts[-1] > 0 and recent.count(counts[-1]) == CONSTANTS.stable_counts
-        )
-        decayed = (count_is_stable or not np.isfinite(start)) and np.max(
-            relative[[0, -1]]
-        ) < np.exp(-depth)
+        relative = densities / np.max(densities, axis=0)
+        envelope = np.max(relative, axis=1, initial=0)
+        repeated = counts[-CONSTANTS.stable_counts :].count(counts[-1])
+        count_is_stable = counts[-1] > 0 and repeated == CONSTANTS.stable_counts
+        all_levels = count_is_stable or not np.isfinite(start)
+        lowest = np.exp(-depth)
+        if not all_levels or not np.max(envelope[[0, -1]]) < lowest:
+            continue
         # The modes of one well have decayed long before a box contains another one,
         # which holds levels as low.
-        if decayed and encloses_wells(
-            trial.lower, trial.upper, float(levels[counts[-1] - 1])
-        ):
-            return _without_empty_ends(trial, (relative < np.exp(-depth)) & is_wall)
+        highest = float(levels[counts[-1] - 1])
+        if encloses_wells(trial.lower, trial.upper, highest):
+            return _without_empty_ends(trial, (envelope < lowest) & is_wall)
     if not np.isfinite(start):
         raise NotConfining(axis, False)
     cure = "Deepen the potential, or give like= with walls."
@@ -153,9 +147,8 @@ def bound_state_box(
             "spread too far"
         )
         raise_value_error("k", k, allowed, f"Ask for fewer levels, such as k=1. {cure}")
-    raise_value_error(
-        "k", k, f"no levels lie below the continuum, which starts at {start:.6g}", cure
-    )
+    allowed = f"no levels lie below the continuum, which starts at {start:.6g}"
+    raise_value_error("k", k, allowed, cure)
 
 
 def _trial_nodes(lengths: float) -> int:
@@ -195,9 +188,7 @@ def _without_high_walls(
 
 
 def _without_empty_ends(axis: Line, empty: np.ndarray) -> tuple[float, float]:
-    """The interval without the cells at either end that are `empty` `(n,)`, but for a
-    few.
-    """
+    """The interval without the `empty` `(n,)` cells at its ends, but for a few."""
     full = np.flatnonzero(~empty)
     first = max(0, int(full[0]) - CONSTANTS.kept_end_cells)
     last = min(axis.n - 1, int(full[-1]) + CONSTANTS.kept_end_cells)
@@ -209,15 +200,11 @@ def continuum(problem: SliceProblem, lower: float, upper: float) -> float:
     its two sides; infinity where it rises on at both.
     """
     length = upper - lower
-    inside = problem.values(
-        np.linspace(lower, upper, CONSTANTS.continuum_samples), 0.0
-    ).potential_term
-    bottom = np.min(inside)
-    sides = [
-        _value_far_away(problem, end, side * length, bottom)
-        for end, side in ((lower, -1), (upper, 1))
-    ]
-    return min(sides)
+    positions = np.linspace(lower, upper, CONSTANTS.continuum_samples)
+    bottom = np.min(problem.values(positions, 0.0).potential_term)
+    left = _value_far_away(problem, lower, -length, bottom)
+    right = _value_far_away(problem, upper, length, bottom)
+    return min(left, right)
 
 
 def _value_far_away(
@@ -235,14 +222,13 @@ def _value_far_away(
             near, far = problem.values(positions, 0.0).potential_term
         if np.isfinite(far):
             break
-    level = np.isfinite(far) and abs(far - near) <= CONSTANTS.saturated_rise * abs(
-        far - bottom
-    )
-    if not level:
+    if not np.isfinite(far):
+        return np.inf
+    small = CONSTANTS.saturated_rise * abs(far - bottom)
+    if not abs(far - near) <= small:
         return np.inf
     # What is close to zero relative to the depth decays to zero.
-    decays_to_zero = abs(far) < CONSTANTS.saturated_rise * abs(far - bottom)
-    return 0.0 if decays_to_zero else float(far)
+    return 0.0 if abs(far) < small else float(far)
 
 
 def lowest_unbound_level(
@@ -253,12 +239,10 @@ def lowest_unbound_level(
     """
     if not np.isfinite(start):
         return start
+    # Twice the length with twice the nodes: only the box differs, not the spacing.
     extension = (upper - lower) / 2
-    wide = Line(
-        float(lower - extension),
-        float(upper + extension),
-        2 * CONSTANTS.level_count_nodes,
-    )
+    nodes = 2 * CONSTANTS.level_count_nodes
+    wide = Line(float(lower - extension), float(upper + extension), nodes)
     wide_levels = problem.levels(wide)[: len(levels)]
     moved = np.abs(wide_levels - levels) > CONSTANTS.unbound_shift * (start - levels)
     unbound = (levels < start) & moved

@@ -46,8 +46,9 @@ def find_box(
     far_lower = lower - CONSTANTS.outer_scan_growth * length
     far_upper = upper + CONSTANTS.outer_scan_growth * length
     far = _scan(height, far_lower, far_upper)[1]
-    higher_peak = np.max(far) > largest + CONSTANTS.height_rounding * depth
-    if higher_peak or _reaches_faces(far, np.max(far) - depth)[~fixed].any():
+    highest = np.max(far)
+    higher_peak = highest > largest + CONSTANTS.height_rounding * depth
+    if higher_peak or _reaches_faces(far, highest - depth)[~fixed].any():
         return find_box(height, far_lower, far_upper, fixed, depth)
     return _narrow(height, lower, upper, fixed, depth)
 
@@ -74,7 +75,9 @@ def _widen(
         for i in range(len(lower)):
             if half_width[i] > CONSTANTS.largest_half_width:
                 faces = [np.max(np.take(values, j, axis=i)) for j in (0, -1)]
-                raise NotConfining(i, bool(max(faces) >= largest - 1e-9 * depth))
+                # A level function is highest everywhere, but for rounding.
+                rises = max(faces) >= largest - 1e-9 * depth
+                raise NotConfining(i, bool(rises))
         # Each side triples its own distance from the first centre, whatever the other
         # side does.
         lower = lower - too_high[:, 0] * 2 * (center - lower)
@@ -101,8 +104,10 @@ def _narrow(
                 continue
             others = tuple(j for j in range(high.ndim) if j != i)
             inside = np.flatnonzero(high.any(axis=others))
-            lower[i] = x[max(0, inside[0] - 1)]
-            upper[i] = x[min(len(x) - 1, inside[-1] + 1)]
+            first = max(0, inside[0] - 1)
+            last = min(len(x) - 1, inside[-1] + 1)
+            lower[i] = x[first]
+            upper[i] = x[last]
         if np.all(upper - lower > CONSTANTS.narrowed_fraction * before):
             break
     return lower, upper
@@ -116,7 +121,8 @@ def coarse_nodes(lower: np.ndarray, upper: np.ndarray) -> list[np.ndarray]:
 
 def product_points(nodes: list[np.ndarray]) -> np.ndarray:
     """All points `(P, d)` of a product grid."""
-    return np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, len(nodes))
+    coordinates = np.meshgrid(*nodes, indexing="ij")
+    return np.stack(coordinates, axis=-1).reshape(-1, len(nodes))
 
 
 def _scan(
@@ -131,15 +137,12 @@ def _scan(
 
 
 def _reaches_faces(values: np.ndarray, level: float) -> np.ndarray:
-    """Whether `values` reach `level` on the lower and on the upper face of each axis,
-    `(d, 2)`.
-    """
-    return np.asarray(
-        [
-            [np.max(np.take(values, j, axis=i)) >= level for j in (0, -1)]
-            for i in range(values.ndim)
-        ]
-    )
+    """Whether `values` reach `level` on the two faces of each axis, `(d, 2)`."""
+    reached = []
+    for i in range(values.ndim):
+        faces = (np.take(values, j, axis=i) for j in (0, -1))
+        reached.append([np.max(face) >= level for face in faces])
+    return np.asarray(reached)
 
 
 def period(height: Height) -> float | None:
@@ -152,7 +155,9 @@ def period(height: Height) -> float | None:
         # of it.
         points = scale * probes
         shifts = scale * np.linspace(0, 2, CONSTANTS.period_shifts + 1)[1:]
-        shifted = height(np.add.outer(shifts, points).ravel()).reshape(len(shifts), -1)
+        # All shifts in one call, a row each.
+        all_points = np.add.outer(shifts, points).ravel()
+        shifted = height(all_points).reshape(len(shifts), -1)
         unshifted = height(points)
         size = np.ptp(shifted)
         # A function that looks constant, or nearly so at the probes, would have every
@@ -162,17 +167,12 @@ def period(height: Height) -> float | None:
             continue
         mismatch = np.max(np.abs(shifted - unshifted), axis=1) / size
         middle = mismatch[1:-1]
-        is_minimum = (
-            (middle < mismatch[:-2])
-            & (middle <= mismatch[2:])
-            & (middle < CONSTANTS.period_mismatch)
-        )
-        for candidate in (np.flatnonzero(is_minimum) + 1)[
-            : CONSTANTS.period_candidates
-        ]:
-            found = _refine_period(
-                height, points, shifts[candidate], shifts[1] - shifts[0], size
-            )
+        is_minimum = (middle < mismatch[:-2]) & (middle <= mismatch[2:])
+        is_small = middle < CONSTANTS.period_mismatch
+        candidates = np.flatnonzero(is_minimum & is_small) + 1
+        step = shifts[1] - shifts[0]
+        for candidate in candidates[: CONSTANTS.period_candidates]:
+            found = _refine_period(height, points, shifts[candidate], step, size)
             if found is not None:
                 return found
     return None
@@ -191,16 +191,14 @@ def _refine_period(
     small = 1e-5 * step
     for _ in range(30):
         mismatch = height(points + shift) - unshifted
-        slope = (height(points + shift + small) - height(points + shift - small)) / (
-            2 * small
-        )
+        ahead = height(points + shift + small)
+        behind = height(points + shift - small)
+        slope = (ahead - behind) / (2 * small)
+        # A flat function has no slope to divide by.
         change = (mismatch @ slope) / max(slope @ slope, 1e-300)
         shift = float(shift - change)
         if abs(change) < 1e-15 * shift:
             break
     largest = np.max(np.abs(height(points + shift) - unshifted))
-    return (
-        float(shift)
-        if largest < CONSTANTS.period_tolerance * size and shift > 0
-        else None
-    )
+    is_period = largest < CONSTANTS.period_tolerance * size and shift > 0
+    return float(shift) if is_period else None

@@ -1,18 +1,25 @@
 """A dense look at other places than nodes: what a reference on one axis has not seen of
 U and of the initial density.
 
-    mass         integral of |pi - q|               pi = exp(-U / D) / Z at dense places
-    barriers     integral of q |q / pi - 1|         q the same with U interpolated from the nodes of the reference
-                 integral of |1 / pi - 1 / q|       relative to that of 1 / q, over all wells and what is between them
-    start        integral of |p - r|                r the initial density interpolated from the nodes
+    mass        integral of |pi - q|
+    barriers    integral of q |q / pi - 1|
+                integral of |1 / pi - 1 / q|, relative to that of 1 / q,
+                over all wells and what is between them
+    start       integral of |p - r|
+
+    pi = exp(-U / D) / Z at dense places
+    q   the same with U interpolated from the nodes of the reference
+    r   the initial density interpolated from the nodes
 
 U is interpolated from U, U' and U'' at the nodes by polynomials of degree 5, whose
-error for a smooth U is of order h^6, and the initial density by the basis of the axis.
+error for a smooth U is of order h^6, and the initial density by the basis of the axis
+(`interpolation`).
 The places are the nodes shifted by random parts of a cell, and more beside the
 `features` that a user named. A trap or a barrier that lies between two nodes shows in
 these integrals; what is narrower than the distance of the places cannot be seen.
 """
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +27,8 @@ import numpy as np
 from ..core.types import Scalar
 from ..grid import Axis
 from ..operator.aliasing import short_wave_damping
-from ..operator.basis import evaluate
 from .constants import CONSTANTS
+from .interpolation import STENCIL, hermite, hermite_of_four, interpolate
 from .slice_problem import SliceProblem
 
 
@@ -68,56 +75,54 @@ def wide_points(lower: np.ndarray, upper: np.ndarray, fixed: np.ndarray) -> np.n
     relative distance far from it.
     """
     generator = np.random.default_rng(2)
-    count, d = CONSTANTS.wide_samples, len(lower)
+    count = CONSTANTS.wide_samples
+    d = len(lower)
     half = (upper - lower) / 2
     # Latin hypercube: each axis has one sample in each of `count` equal parts, in a
     # random order.
-    order = np.stack([generator.permutation(count) for _ in range(d)], axis=1)
+    orders = [generator.permutation(count) for _ in range(d)]
+    order = np.stack(orders, axis=1)
     unit = 2 * (order + generator.uniform(size=(count, d))) / count - 1
-    far = (lower + upper) / 2 + half * np.sinh(np.arcsinh(CONSTANTS.wide_reach) * unit)
+    # Evenly spaced arguments of sinh grow exponentially far from the center.
+    stretched = np.sinh(np.arcsinh(CONSTANTS.wide_reach) * unit)
+    far = (lower + upper) / 2 + half * stretched
     return np.where(fixed, lower + half * (1 + unit), far)
 
 
 def random_points(
     lower: np.ndarray, upper: np.ndarray, features: np.ndarray
 ) -> np.ndarray:
-    """Random points `(P, d)` in a box, and more beside the places of `features`
-    `(m, d)`.
-    """
+    """Random points `(P, d)` in a box, and more beside the `features` `(m, d)`."""
     generator = np.random.default_rng(5)
     d = len(lower)
-    points = [
-        lower + (upper - lower) * generator.uniform(size=(CONSTANTS.dense_samples, d))
-    ]
+    length = upper - lower
+    points = [lower + length * generator.uniform(size=(CONSTANTS.dense_samples, d))]
     for place in features:
-        distances = np.geomspace(
-            CONSTANTS.nearest_sample, 1, CONSTANTS.feature_samples
-        )[:, None]
+        distances = _feature_distances()[:, None]
+        # A normal vector has no preferred direction.
         directions = generator.normal(size=(CONSTANTS.feature_samples, d))
-        points.append(
-            place
-            + (upper - lower)
-            * distances
-            * directions
-            / np.linalg.norm(directions, axis=1)[:, None]
-        )
+        norms = np.linalg.norm(directions, axis=1)[:, None]
+        points.append(place + length * distances * directions / norms)
     points = np.concatenate(points)
     return points[np.all((points >= lower) & (points <= upper), axis=1)]
+
+
+def _feature_distances() -> np.ndarray:
+    """Distances from a feature, relative to the box, from far below those of all other
+    samples up to 1.
+    """
+    return np.geomspace(CONSTANTS.nearest_sample, 1, CONSTANTS.feature_samples)
 
 
 def corner_values(values: np.ndarray, left: list[np.ndarray]) -> np.ndarray:
     """Values `(*shape)` at the corners of the cells whose lower corners have the
     indices `left`, `(2^d, P)`.
     """
-    steps = np.stack(
-        np.meshgrid(*[[0, 1]] * values.ndim, indexing="ij"), axis=-1
-    ).reshape(-1, values.ndim)
-    return np.stack(
-        [
-            values[tuple(index + k for index, k in zip(left, step, strict=True))]
-            for step in steps
-        ]
-    )
+    at_corners = []
+    for step in itertools.product((0, 1), repeat=values.ndim):
+        corner = tuple(index + k for index, k in zip(left, step, strict=True))
+        at_corners.append(values[corner])
+    return np.stack(at_corners)
 
 
 def overlooked(
@@ -147,27 +152,22 @@ def overlooked(
 
 
 def dense_places(axis: Axis, features: np.ndarray) -> Places:
-    """Random places between the nodes of an axis, and close to the positions of
-    `features`.
-    """
+    """Random places between the nodes of an axis, and close to `features`."""
     generator = np.random.default_rng(3)
     count = CONSTANTS.dense_samples
-    x = (
-        axis.lower
-        + axis.length * (np.arange(count) + generator.uniform(size=count)) / count
-    )
+    # One random place in each of `count` equal parts.
+    offsets = np.arange(count) + generator.uniform(size=count)
+    x = axis.lower + axis.length * offsets / count
     # Beside each named position, at distances from far below the others up to the
     # length of the axis.
-    distances = axis.length * np.geomspace(
-        CONSTANTS.nearest_sample, 1, CONSTANTS.feature_samples
-    )
-    near = np.add.outer(
-        features, np.concatenate([-distances, np.zeros(1), distances])
-    ).ravel()
-    x = np.unique(
-        np.concatenate([x, near[(near >= axis.lower) & (near <= axis.upper)]])
-    )
-    borders = np.concatenate([[axis.lower], (x[1:] + x[:-1]) / 2, [axis.upper]])
+    distances = axis.length * _feature_distances()
+    both_sides = np.concatenate([-distances, np.zeros(1), distances])
+    near = np.add.outer(features, both_sides).ravel()
+    near = near[(near >= axis.lower) & (near <= axis.upper)]
+    x = np.unique(np.concatenate([x, near]))
+    # Each place stands for what is closer to it than to its neighbours.
+    middles = (x[1:] + x[:-1]) / 2
+    borders = np.concatenate([[axis.lower], middles, [axis.upper]])
     return Places(x, np.diff(borders))
 
 
@@ -176,58 +176,75 @@ def _overlooked_potential(
 ) -> Overlooked:
     """What the interpolated potential lacks, in masses and barriers."""
     inside = (places.x > axis.nodes[0]) & (places.x < axis.nodes[-1])
-    x, weights = places.x[inside], places.weights[inside]
+    x = places.x[inside]
+    weights = places.weights[inside]
     scale = problem.height_scale(axis, t)
-    curve = scale * np.stack(
-        [problem.energy(axis.nodes, t), *problem.slopes(axis.nodes, t)]
-    )
-    true, seen = scale * problem.energy(x, t), _hermite(axis.nodes, curve, x)
-    if axis.uniform and axis.n >= len(_STENCIL):
+    energy = problem.energy(axis.nodes, t)
+    curve = scale * np.stack([energy, *problem.slopes(axis.nodes, t)])
+    true = scale * problem.energy(x, t)
+    seen = hermite(axis.nodes, curve, x)
+    if axis.uniform and axis.n >= len(STENCIL):
         # Where a smooth potential is just resolved, the polynomials of degree 5 are not
         # accurate to small tolerances. What has a feature between the nodes is missed
         # by both.
-        wider = _hermite_of_four(axis.nodes, curve, x)
-        seen = np.where(np.abs(wider - true) < np.abs(seen - true), wider, seen)
+        wider = hermite_of_four(axis.nodes, curve, x)
+        is_closer = np.abs(wider - true) < np.abs(seen - true)
+        seen = np.where(is_closer, wider, seen)
+    if not problem.evolves_density:
+        shape = np.interp(x, axis.nodes, envelope)
+        parts = _overlooked_energy(true, seen, weights, shape)
+        return _largest("potential", [parts], x)
+    between = _between_wells(curve[0], axis.nodes, x, problem.tol)
+    parts = _overlooked_masses(true, seen, weights, between)
+    return _largest("potential", parts, x)
+
+
+def _overlooked_energy(
+    true: np.ndarray, seen: np.ndarray, weights: np.ndarray, shape: np.ndarray
+) -> np.ndarray:
+    """The change of the energy of states of a given `shape`, by place: the mean of the
+    difference of two potentials, relative to the spread of the potential there.
+    """
     # Where U is infinite both are: nothing is there.
     finite = np.isfinite(true) & np.isfinite(seen)
-    if not problem.evolves_density:
-        # The energy of the states changes by the mean of the difference, relative to
-        # the spread of the potential there.
-        shape = np.interp(x, axis.nodes, envelope)
-        shape = shape / np.sum(weights * shape)
-        known = np.where(finite, seen, 0)
-        spread = np.sum(
-            weights * shape * np.abs(known - np.sum(weights * shape * known))
-        )
-        parts = np.where(
-            finite,
-            shape * np.abs(np.where(finite, true - seen, 0)),
-            np.where(true == seen, 0, shape),
-        )
-        return _largest(
-            "potential", [weights * parts / max(spread, np.finfo(float).tiny)], x
-        )
+    shape = shape / np.sum(weights * shape)
+    known = np.where(finite, seen, 0)
+    mean = np.sum(weights * shape * known)
+    spread = np.sum(weights * shape * np.abs(known - mean))
+    difference = shape * np.abs(np.where(finite, true - seen, 0))
+    # Where only one of the two is infinite, all of the shape counts.
+    parts = np.where(finite, difference, np.where(true == seen, 0, shape))
+    return weights * parts / max(spread, np.finfo(float).tiny)
+
+
+def _overlooked_masses(
+    true: np.ndarray, seen: np.ndarray, weights: np.ndarray, between: np.ndarray
+) -> list[np.ndarray]:
+    """The differences of two Gibbs densities, whose logarithms are given up to a
+    constant, by place: in masses, in flux across barriers, and in the resistance
+    `between` wells.
+    """
+    # Where U is infinite both are: nothing is there.
+    finite = np.isfinite(true) & np.isfinite(seen)
     with np.errstate(over="ignore", invalid="ignore"):
-        largest = max(
-            np.max(true[finite], initial=-np.inf), np.max(seen[finite], initial=-np.inf)
-        )
-        pi, q = np.exp(true - largest), np.exp(np.where(finite, seen, true) - largest)
-        mass = weights * np.abs(pi - q) / np.sum(weights * q)
+        largest_true = np.max(true[finite], initial=-np.inf)
+        largest = max(largest_true, np.max(seen[finite], initial=-np.inf))
+        pi = np.exp(true - largest)
+        q = np.exp(np.where(finite, seen, true) - largest)
+        total = np.sum(weights * q)
+        mass = weights * np.abs(pi - q) / total
         # q^2 / pi, in which pi may underflow; no more than a large number is needed to
         # know that it matters.
-        ratio = np.exp(
-            np.clip(np.where(finite, seen - true, 0), None, CONSTANTS.largest_exponent)
-        )
-        crossing = weights * q / np.sum(weights * q) * np.abs(ratio - 1)
+        log_ratio = np.where(finite, seen - true, 0)
+        ratio = np.exp(np.clip(log_ratio, None, CONSTANTS.largest_exponent))
+        crossing = weights * q / total * np.abs(ratio - 1)
         parts = [mass, np.where(ratio > 1, crossing, 0)]
-        between = _between_wells(curve[0], axis.nodes, x, problem.tol)
         if between.any():
             lowest = np.min(seen[between])
             resistance = np.exp(np.where(between, lowest - seen, -np.inf))
-            parts.append(
-                weights * resistance * np.abs(ratio - 1) / np.sum(weights * resistance)
-            )
-    return _largest("potential", parts, x)
+            change = weights * resistance * np.abs(ratio - 1)
+            parts.append(change / np.sum(weights * resistance))
+    return parts
 
 
 def _between_wells(
@@ -237,14 +254,9 @@ def _between_wells(
     about `tol` of the mass.
     """
     inner = height[1:-1]
-    peaks = (
-        np.flatnonzero(
-            (inner >= height[:-2])
-            & (inner >= height[2:])
-            & (inner > np.max(height) + np.log(tol))
-        )
-        + 1
-    )
+    is_peak = (inner >= height[:-2]) & (inner >= height[2:])
+    is_high = inner > np.max(height) + np.log(tol)
+    peaks = np.flatnonzero(is_peak & is_high) + 1
     if len(peaks) < 2:
         return np.zeros(len(x), bool)
     return (x > nodes[peaks[0]]) & (x < nodes[peaks[-1]])
@@ -257,11 +269,14 @@ def _overlooked_initial(
     first reported time counts less.
     """
     assert problem.initial is not None
-    at_nodes, at_places = problem.initial(axis.nodes), problem.initial(places.x)
+    at_nodes = problem.initial(axis.nodes)
+    at_places = problem.initial(places.x)
     if problem.evolves_density:
+        # One common factor against overflow: only the ratio of the two matters.
         largest = max(np.max(at_nodes), np.max(at_places))
-        at_nodes, at_places = np.exp(at_nodes - largest), np.exp(at_places - largest)
-    seen = _interpolated(axis, at_nodes, places.x)
+        at_nodes = np.exp(at_nodes - largest)
+        at_places = np.exp(at_places - largest)
+    seen = interpolate(axis, at_nodes, places.x)
     difference = at_places - seen
     total = np.sum(places.weights * np.abs(at_places))
     parts = places.weights * np.abs(difference) / total
@@ -269,110 +284,34 @@ def _overlooked_initial(
     # them until the first time.
     first = float(times[0])
     cells = np.clip(np.searchsorted(axis.edges, places.x) - 1, 0, axis.n - 1)
-    averages = np.abs(np.bincount(cells, places.weights * difference, axis.n)) / total
+    sums = np.bincount(cells, places.weights * difference, axis.n)
+    averages = np.abs(sums) / total
     damping = 1.0
     if axis.uniform and problem.wick == 0:
-        damping = float(
-            short_wave_damping(
-                np.min(problem.values(axis.nodes, 0.0).diffusion), axis, first, np
-            )
-        )
+        least_diffusion = np.min(problem.values(axis.nodes, 0.0).diffusion)
+        damping = float(short_wave_damping(least_diffusion, axis, first, np))
     found = _largest("initial", [parts], places.x)
-    return found._replace(size=max(damping * found.size, float(np.sum(averages))))
-
-
-def _interpolated(axis: Axis, values: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Values `(n,)` at the nodes, interpolated to x by the basis of the axis."""
-    if not axis.uniform or axis.boundary == "absorbing":
-        return evaluate(axis, x)[1] @ values
-    # Real and imaginary parts of a wave, one after the other.
-    if np.iscomplexobj(values):
-        return _interpolated(axis, np.real(values), x) + 1j * _interpolated(
-            axis, np.imag(values), x
-        )
-    # Fourier: to a much finer grid by an FFT, and from there by polynomials.
-    fine = CONSTANTS.fine_cells * axis.n
-    spectrum = np.zeros(fine // 2 + 1, complex)
-    coefficients = np.fft.rfft(values) * CONSTANTS.fine_cells
-    # The highest mode of an even number is a cosine of half the amplitude on each side.
-    if axis.n % 2 == 0:
-        coefficients[-1] = coefficients[-1] / 2
-    spectrum[: len(coefficients)] = coefficients
-    on_fine = np.fft.irfft(spectrum, fine)
-    position = (x - axis.nodes[0]) / axis.length * fine
-    cell = np.floor(position).astype(int)
-    u = position - cell
-    # Lagrange polynomials through six neighbours; indices are modulo the period.
-    neighbours = (-2, -1, 0, 1, 2, 3)
-    answer = np.zeros(len(x))
-    for k in neighbours:
-        others = [m for m in neighbours if m != k]
-        weight = np.prod([(u - m) / (k - m) for m in others], axis=0)
-        answer += weight * on_fine[(cell + k) % fine]
-    return answer
-
-
-def _hermite(nodes: np.ndarray, curve: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The polynomials of degree 5 that have the values, slopes and curvatures `curve`
-    `(3, n)` at the nodes, at x.
-    """
-    j = np.clip(np.searchsorted(nodes, x) - 1, 0, len(nodes) - 2)
-    h = nodes[j + 1] - nodes[j]
-    u = (x - nodes[j]) / h
-    with np.errstate(over="ignore", invalid="ignore"):
-        f0, f1 = curve[0][j], curve[0][j + 1]
-        g0, g1 = curve[1][j] * h, curve[1][j + 1] * h
-        c0, c1 = curve[2][j] * h**2, curve[2][j + 1] * h**2
-        # Taylor at the left node, and what the right node asks of the higher powers.
-        value = f1 - f0 - g0 - c0 / 2
-        slope = g1 - g0 - c0
-        bend = c1 - c0
-        third = 10 * value - 4 * slope + bend / 2
-        fourth = -15 * value + 7 * slope - bend
-        fifth = 6 * value - 3 * slope + bend / 2
-        return f0 + u * (g0 + u * (c0 / 2 + u * (third + u * (fourth + u * fifth))))
-
-
-# the nodes around an interval from 0 to 1, in cells
-_STENCIL = np.asarray([-1, 0, 1, 2])
-
-
-def _hermite_of_four(nodes: np.ndarray, curve: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The polynomials of degree 11 with the values, slopes and curvatures `curve`
-    `(3, n)` at four equally spaced nodes around x.
-    """
-    j = np.clip(np.searchsorted(nodes, x) - 1, 1, len(nodes) - 3)
-    h = nodes[1] - nodes[0]
-    powers = np.arange(3 * len(_STENCIL))
-    # The derivatives of u^k at the four nodes: k!/(k-d)! u^(k-d).
-    factors = [np.ones(len(powers)), powers, powers * (powers - 1)]
-    rows = [
-        c * _STENCIL[:, None].astype(float) ** np.maximum(powers - d, 0)
-        for d, c in enumerate(factors)
-    ]
-    with np.errstate(over="ignore", invalid="ignore"):
-        given = np.concatenate(
-            [curve[d][j + _STENCIL[:, None]] * h**d for d in range(3)]
-        )
-        # Coefficients of infinite values are NaN, and no better than those of degree 5.
-        coefficients = np.linalg.inv(np.concatenate(rows)) @ given
-        return np.polynomial.polynomial.polyval(
-            (x - nodes[j]) / h, coefficients, tensor=False
-        )
+    size = max(damping * found.size, float(np.sum(averages)))
+    return found._replace(size=size)
 
 
 def _largest(name: str, parts: list[np.ndarray], x: np.ndarray) -> Overlooked:
-    """The largest of several integrals whose integrands are given, and where most of it
-    lies.
-    """
+    """The largest of the integrals of several integrands, and where most of it lies."""
+    # Not a number, as of infinite differences, must not pass for a small part.
     parts = [np.nan_to_num(part, nan=np.inf, posinf=1e300) for part in parts]
     worst = max(parts, key=lambda part: float(np.sum(part)))
     density = worst / np.gradient(x)
     top = int(np.argmax(density))
+    # The width at half of the height.
     low = np.flatnonzero(density < density[top] / 2)
     left = x[low[low < top]].max(initial=x[0])
     right = x[low[low > top]].min(initial=x[-1])
-    return Overlooked(name, float(np.sum(worst)), float(x[top]), float(right - left))
+    return Overlooked(
+        name=name,
+        size=float(np.sum(worst)),
+        position=float(x[top]),
+        width=float(right - left),
+    )
 
 
 def spread_in_bulk(
@@ -390,11 +329,12 @@ def spread_in_bulk(
     high = np.flatnonzero(height > largest - CONSTANTS.bulk_depth)
     high = points[np.concatenate([[top], high[high != top]])]
     # Distances are relative to the box, so that no axis counts more than another.
-    scaled, chosen = high / (upper - lower), [0]
+    scaled = high / (upper - lower)
+    chosen = [0]
     nearest = np.linalg.norm(scaled - scaled[0], axis=1)
     while len(chosen) < count and np.max(nearest) > CONSTANTS.slice_separation:
-        chosen.append(int(np.argmax(nearest)))
-        nearest = np.minimum(
-            nearest, np.linalg.norm(scaled - scaled[chosen[-1]], axis=1)
-        )
+        farthest = int(np.argmax(nearest))
+        chosen.append(farthest)
+        distances = np.linalg.norm(scaled - scaled[farthest], axis=1)
+        nearest = np.minimum(nearest, distances)
     return high[chosen]

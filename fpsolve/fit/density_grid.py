@@ -5,7 +5,8 @@ A start that is far from its Gibbs density, or wider than it, has no wave. The d
 itself then takes a Poisson sum (`propagate.uniformization`), whose products grow as q t
 with
 
-    q = sum_i ( D_i k_i^2 / 2 + max b_i^2 / (2 D_i) ),      k_i the highest wavenumber of axis i
+    q = sum_i ( D_i k_i^2 / 2 + max b_i^2 / (2 D_i) ),
+    k_i the highest wavenumber of axis i.
 
 Its nodes must resolve the start, the Gibbs density, and all between them: of the last,
 the normal density that follows the drift (`gaussian_prediction`) says how narrow it is.
@@ -22,9 +23,11 @@ from ..propagate.axis_generators import longest_in_basis
 from ..propagate.base import product_time
 from .constants import CONSTANTS
 from .gaussian_prediction import GaussianPrediction
+from .grid_measures import WholeGrid, measure_grid
 from .request import FitRequest
 from .sampled_equation import EquationSampler
-from .whole_grid import NoWave, WholeGrid, first_grid, measure_grid
+from .slice_problem import first_positive
+from .whole_grid import NoWave, first_grid
 
 
 class _Cost(NamedTuple):
@@ -58,10 +61,8 @@ def fit_density_grid(
     grid = _resolve_prediction(grid, found, request, prediction, allowed)
     for _ in range(CONSTANTS.most_whole_rounds):
         cost = _cost(found, request, grid)
-        if (
-            grid.size > CONSTANTS.most_points
-            or cost.seconds > CONSTANTS.longest_advised_seconds
-        ):
+        too_long = cost.seconds > CONSTANTS.longest_advised_seconds
+        if grid.size > CONSTANTS.most_points or too_long:
             raise NoWave(grid, size, *cost)
         found = measure_grid(sampler, request, grid)
         missed = np.maximum(found.defect, found.gibbs_short)
@@ -89,9 +90,8 @@ def _resolve_prediction(
 ) -> Grid:
     """The grid, refined until it resolves the normal densities of a prediction."""
     while grid.size <= CONSTANTS.most_points:
-        finer = _refined(
-            grid, _missed_between(grid, found, request, prediction), allowed
-        )
+        missed = _missed_between(grid, found, request, prediction)
+        finer = _refined(grid, missed, allowed)
         if finer == grid:
             break
         grid = finer
@@ -102,11 +102,10 @@ def _refined(grid: Grid, missed: np.ndarray, allowed: float) -> Grid:
     """The grid with more nodes on each axis that misses more than is allowed."""
     axes: list[Axis] = []
     for axis, miss in zip(grid.axes, missed, strict=True):
-        n = (
-            axis.n
-            if miss <= allowed
-            else int(np.ceil(CONSTANTS.whole_refinement * axis.n))
-        )
+        n = axis.n
+        # Written so that a measure that is not a number refines the axis.
+        if not miss <= allowed:
+            n = int(np.ceil(CONSTANTS.whole_refinement * n))
         # Odd, as in `fit_grid_by_measures`.
         axes.append(type(axis)(axis.lower, axis.upper, n + 1 - n % 2))
     return Grid(*axes)
@@ -126,16 +125,14 @@ def _missed_between(
     if prediction is None:
         return missed
     times = np.zeros(0) if request.times is None else request.times
-    first = float(times[times > 0][:1].sum())
-    short = prediction.short_waves(
-        np.asarray([short_wavenumber(axis) for axis in grid.axes])
-    )
+    first = first_positive(times)
+    wavenumbers = np.asarray([short_wavenumber(axis) for axis in grid.axes])
+    short = prediction.short_waves(wavenumbers)
     until = np.maximum(first - prediction.times, 0)
     for i, axis in enumerate(grid.axes):
-        damped = short[:, i] * short_wave_damping(
-            found.least_diffusion[i], axis, until, np
-        )
-        missed[i] = np.max(np.maximum(short[:, i] ** 2, damped))
+        damping = short_wave_damping(found.least_diffusion[i], axis, until, np)
+        of_axis = short[:, i]
+        missed[i] = np.max(np.maximum(of_axis**2, of_axis * damping))
     return missed
 
 
@@ -146,13 +143,13 @@ def _cost(found: WholeGrid, request: FitRequest, grid: Grid) -> _Cost:
     if request.times is None:
         return _Cost(0.0, 0.0)
     wavenumbers = np.asarray([np.pi * axis.n / axis.length for axis in grid.axes])
-    rate = found.drift_rate + float(np.sum(found.most_diffusion * wavenumbers**2)) / 2
+    kinetic_rate = float(np.sum(found.most_diffusion * wavenumbers**2)) / 2
+    rate = found.drift_rate + kinetic_rate
     products = rate * float(request.times[-1])
     # A small matrix is exponentiated instead.
     if grid.size <= PLAN.largest_matrix:
         return _Cost(products, 0.0)
     # A flux takes four products of matrices where a kinetic term takes one.
     # Exponentials along the axes may take less.
-    return _Cost(
-        products, min(4 * products * product_time(grid, True), longest_in_basis(grid))
-    )
+    seconds = min(4 * products * product_time(grid, True), longest_in_basis(grid))
+    return _Cost(products, seconds)

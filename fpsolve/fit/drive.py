@@ -13,9 +13,8 @@ def jittered_times(last: float, count: int) -> np.ndarray:
     """One random time in each of `count` equal parts of [0, last], ascending: no period
     of a drive meets them all.
     """
-    return (
-        last * (np.arange(count) + np.random.default_rng(4).uniform(size=count)) / count
-    )
+    generator = np.random.default_rng(4)
+    return last * (np.arange(count) + generator.uniform(size=count)) / count
 
 
 def fitted_times(
@@ -29,14 +28,15 @@ def fitted_times(
     """
     if not sampler.equation.time_dependent or times[-1] <= 0:
         return times
-    last = float(times[-1])
-    points = wide_points(*box, np.ones(sampler.ndim, bool))[: CONSTANTS.drive_places]
-    energies = sampler.energies_at_times(
-        points, jittered_times(last, CONSTANTS.drive_samples)
-    )
+    # As if all axes were fixed: the points lie inside the box only.
+    inside = np.ones(sampler.ndim, bool)
+    points = wide_points(*box, inside)[: CONSTANTS.drive_places]
+    moments = jittered_times(float(times[-1]), CONSTANTS.drive_samples)
+    energies = sampler.energies_at_times(points, moments)
     change = np.diff(energies, axis=0)
     # A change by rounding is no turn.
     large = np.abs(change) > CONSTANTS.drive_rounding * np.max(np.abs(energies))
-    turns = np.sum((change[1:] * change[:-1] < 0) & large[1:] & large[:-1], axis=0)
+    turns_round = change[1:] * change[:-1] < 0
+    turns = np.sum(turns_round & large[1:] & large[:-1], axis=0)
     steps = CONSTANTS.steps_each_turn * int(np.max(turns))
     return times * min(1.0, CONSTANTS.wave_steps / max(steps, 1))

@@ -17,16 +17,15 @@ from ..plan.validation import check_times, check_tolerance
 from .axes import fit_axes
 from .bounding_box import NotConfining
 from .dense_look import Unseen
+from .failures import raise_fit_error
 from .request import FitRequest
 from .search import BoxNotFound, Unresolved
-from .validation import check_features, check_request, dimension, raise_fit_error
+from .validation import check_features, check_request, dimension
 from .whole_grid import NoWave
 
 
 class Fit(NamedTuple):
-    """A grid, the estimated relative error that it makes, and a description of how it
-    was found.
-    """
+    """A grid, its estimated relative error, and a description of how it was found."""
 
     grid: Grid
     space_error: float

@@ -21,9 +21,7 @@ from .sampled_equation import EquationSampler
 
 
 class GaussianPrediction(NamedTuple):
-    """Means `(S, d)` and covariances `(S, d, d)` at the times `(S,)`, the first of
-    which is 0.
-    """
+    """Means `(S, d)` and covariances `(S, d, d)` at times `(S,)`, the first at 0."""
 
     times: np.ndarray
     means: np.ndarray
@@ -33,8 +31,11 @@ class GaussianPrediction(NamedTuple):
         """The box `(d,)`, `(d,)` outside of which log p is below its maximum minus
         `depth` at all times.
         """
-        width = np.sqrt(2 * depth * np.einsum("sii->si", self.covariances))
-        return np.min(self.means - width, axis=0), np.max(self.means + width, axis=0)
+        variances = np.einsum("sii->si", self.covariances)
+        width = np.sqrt(2 * depth * variances)
+        lower = np.min(self.means - width, axis=0)
+        upper = np.max(self.means + width, axis=0)
+        return lower, upper
 
     def short_waves(self, wavenumbers: np.ndarray) -> np.ndarray:
         """The largest Fourier coefficient at a wavenumber `(d,)` along each axis,
@@ -56,33 +57,39 @@ def predict_gaussian(
     d = len(mean)
     identity = np.eye(d)
     now = 0.0
-    times, means, covariances = [now], [mean], [covariance]
+    times = [now]
+    means = [mean]
+    covariances = [covariance]
     for t in _prediction_times() * last:
-        length, now = t - now, t
-        drift, jacobian = (
-            part[0] for part in sampler.drift_and_jacobian(mean[None], now)
-        )
-        contracting = _without_growth(jacobian)
+        length = t - now
+        now = t
+        # One point at a time: the arrays have a leading axis of length 1.
+        drifts, jacobians = sampler.drift_and_jacobian(mean[None], now)
+        contracting = _without_growth(jacobians[0])
 
         # One exponential of the affine map gives both the decay exp(J h) and the
         # displacement of the mean.
         affine = np.zeros((d + 1, d + 1))
         affine[:d, :d] = contracting * length
-        affine[:d, d] = drift * length
+        affine[:d, d] = drifts[0] * length
         affine = exponential_on_host(affine)
         decay = affine[:d, :d]
 
-        # The stationary covariance S solves J S + S J^T = -2 D, and C relaxes to it: C
-        # = S + e^{Jh} (C - S) e^{Jh}^T.
+        # The stationary covariance S solves J S + S J^T = -2 D, and C relaxes to it:
+        # C = S + e^{Jh} (C - S) e^{Jh}^T. The damping keeps the system regular along
+        # neutral directions.
         damped = contracting - CONSTANTS.neutral_damping * identity
-        noise = 2 * np.diag(sampler.values(mean[None], now).diffusion[0])
+        diffusion = sampler.values(mean[None], now).diffusion[0]
+        noise = 2 * np.diag(diffusion)
         lyapunov = np.kron(damped, identity) + np.kron(identity, damped)
         stationary = np.linalg.solve(lyapunov, -noise.ravel()).reshape(d, d)
         mean = mean + affine[:d, d]
-        covariance = stationary + decay @ (covariance - stationary) @ decay.T
+        excess = covariance - stationary
+        covariance = stationary + decay @ excess @ decay.T
         if not np.all(np.isfinite(mean)) or not np.all(np.isfinite(covariance)):
             break
-        covariance = (covariance + covariance.T) / 2  # rounding makes it unsymmetric
+        # Rounding makes it unsymmetric.
+        covariance = (covariance + covariance.T) / 2
         times.append(now)
         means.append(mean)
         covariances.append(covariance)
@@ -93,11 +100,13 @@ def _prediction_times() -> np.ndarray:
     """Times in (0, 1]: in ratios for a quick start, evenly for what follows."""
     steps = CONSTANTS.prediction_steps
     geometric = np.geomspace(CONSTANTS.first_prediction_time, 1, steps)
-    return np.unique(np.concatenate([geometric, np.linspace(0, 1, steps)[1:]]))
+    even = np.linspace(0, 1, steps)[1:]
+    return np.unique(np.concatenate([geometric, even]))
 
 
 def _without_growth(jacobian: np.ndarray) -> np.ndarray:
     """The matrix with the real parts of its eigenvalues at most zero."""
     values, vectors = np.linalg.eig(jacobian)
     damped = np.minimum(np.real(values), 0) + 1j * np.imag(values)
+    # Complex eigenvalues come in pairs: the imaginary part of the product is rounding.
     return np.real(vectors @ np.diag(damped) @ np.linalg.inv(vectors))

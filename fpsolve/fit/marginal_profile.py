@@ -1,8 +1,10 @@
 """Marginal profiles: a function of d coordinates reduced to one axis by minimising over
 the others.
 
-    U*_i(x) = min_y U(x_i = x, y)        the profile, which decides the box: of a normal density it is the marginal
-    U_i(x; y) = U(x_i = x, y)            a slice, which decides the spacing: of a normal density it is the conditional
+    U*_i(x) = min_y U(x_i = x, y)    the profile, which decides the box:
+                                     of a normal density it is the marginal
+    U_i(x; y) = U(x_i = x, y)        a slice, which decides the spacing:
+                                     of a normal density it is the conditional
 
 Reference for the minimisation: Nocedal and Wright, Numerical Optimization (2006),
 section 10.3 (Levenberg-Marquardt).
@@ -25,7 +27,8 @@ def maximize_log_density(
     values, plus a damping that decreases tenfold after a step that helps and increases
     tenfold after one that does not, which is not taken.
     """
-    points, free = points.copy(), np.flatnonzero(free)
+    points = points.copy()
+    free = np.flatnonzero(free)
     if not free.size:
         return points
     height = sampler.log_density(points, t)
@@ -41,9 +44,9 @@ def maximize_log_density(
         points[better] = trial[better]
         height = np.where(better, trial_height, height)
         damping = np.where(better, damping / 10, 10 * damping)
-        if np.all(
-            np.abs(step) <= CONSTANTS.newton_tolerance * (1 + np.abs(points[:, free]))
-        ):
+        # Relative for large coordinates, absolute for those near zero.
+        small = CONSTANTS.newton_tolerance * (1 + np.abs(points[:, free]))
+        if np.all(np.abs(step) <= small):
             break
     return points
 
@@ -61,18 +64,16 @@ def _damped_newton_step(
     drift, jacobian = sampler.drift_and_jacobian(points, t)
     # The gradient of log pi is b / D; a Schrodinger equation has -grad U, with no
     # diffusion in it.
-    diffusion = (
-        sampler.values(points, t).diffusion
-        if sampler.evolves_density
-        else np.ones_like(points)
-    )
+    diffusion = np.ones_like(points)
+    if sampler.evolves_density:
+        diffusion = sampler.values(points, t).diffusion
     gradient = (drift / diffusion)[:, free]
-    hessian = -(jacobian / diffusion[:, :, None])[
-        np.ix_(np.arange(len(points)), free, free)
-    ]
+    of_free_axes = np.ix_(np.arange(len(points)), free, free)
+    hessian = -(jacobian / diffusion[:, :, None])[of_free_axes]
     # The Jacobian of b / D is symmetric only where b is a gradient: a force is
     # symmetrised away.
-    values, vectors = np.linalg.eigh((hessian + hessian.transpose(0, 2, 1)) / 2)
+    symmetric = (hessian + hessian.transpose(0, 2, 1)) / 2
+    values, vectors = np.linalg.eigh(symmetric)
     largest = np.max(np.abs(values), axis=1, keepdims=True)
     # The absolute value makes a step uphill at a saddle; the floor 1e-12 avoids a
     # division by zero on a plateau.
@@ -102,12 +103,14 @@ def profile_points(
         np.linspace(lower[j], upper[j], count) if j != axis else np.zeros(1)
         for j in range(d)
     ]
+    # One mesh for all positions: only its column of this axis changes.
     mesh = product_points(others)
     starts = np.empty((len(x), d))
     for p, position in enumerate(x):
         mesh[:, axis] = position
         starts[p] = mesh[np.argmax(sampler.log_density(mesh, t))]
-    return maximize_log_density(sampler, starts, ~fixed & (np.arange(d) != axis), t)
+    free = ~fixed & (np.arange(d) != axis)
+    return maximize_log_density(sampler, starts, free, t)
 
 
 def profile_extent(
@@ -123,9 +126,8 @@ def profile_extent(
     maximum, inside a given box.
     """
     x = np.linspace(lower[axis], upper[axis], CONSTANTS.profile_nodes)
-    heights = sampler.log_density(
-        profile_points(sampler, axis, x, lower, upper, fixed, t), t
-    )
+    points = profile_points(sampler, axis, x, lower, upper, fixed, t)
+    heights = sampler.log_density(points, t)
     return outer_crossings(x, heights - (np.max(heights) - depth))
 
 
@@ -135,7 +137,9 @@ def outer_crossings(x: np.ndarray, height: np.ndarray) -> tuple[float, float]:
     """
     positive = np.flatnonzero(height > 0)
     first, last = int(positive[0]), int(positive[-1])
-    return _crossing(x, height, first, first - 1), _crossing(x, height, last, last + 1)
+    left = _crossing(x, height, first, first - 1)
+    right = _crossing(x, height, last, last + 1)
+    return left, right
 
 
 def _crossing(x: np.ndarray, height: np.ndarray, inner: int, outer: int) -> float:
@@ -146,7 +150,6 @@ def _crossing(x: np.ndarray, height: np.ndarray, inner: int, outer: int) -> floa
     # the neighbour, which is outside.
     if not 0 <= outer < len(x) or not np.isfinite(height[outer]):
         return float(x[min(max(outer, 0), len(x) - 1)])
-    return float(
-        x[inner]
-        + (x[outer] - x[inner]) * height[inner] / (height[inner] - height[outer])
-    )
+    step = x[outer] - x[inner]
+    fall = height[inner] - height[outer]
+    return float(x[inner] + step * height[inner] / fall)

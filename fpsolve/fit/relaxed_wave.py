@@ -1,5 +1,5 @@
 """When the wave of a density that starts wider than sqrt(pi) may take its place: the
-same rule as in `propagate.dense`.
+same rule as in `propagate.relaxing_density`.
 
 Rounding of exp(tL) grows as eps |L| t; that of the wave psi = p / sqrt(pi) is eps
 |psi|, and its levels keep their digits over any time. While p narrows towards pi the
@@ -57,7 +57,9 @@ def relaxed_wave(
     # A basis in which the drift jumps at the ends of the box lets densities grow over a
     # long time.
     of_rounding = epsilon * norm * times[-1] + PROPAGATE.density_over_wave * tol
-    best, best_wave, best_error = 0, None, of_rounding
+    best = 0
+    best_wave = None
+    best_error = of_rounding
     # The density after each doubling of the time.
     densities: list[np.ndarray] = []
     time = 1 / norm
@@ -71,21 +73,23 @@ def relaxed_wave(
         with np.errstate(over="ignore", invalid="ignore"):
             wave = clip_tails(densities[-1], log_sqrt_pi, axis.weights, fraction, np)
             size = float(np.sqrt(axis.weights @ wave**2))
-            damping = short_wave_damping(
-                diffusion, axis, float(times[times > time][0] - time), np
-            )
+            # Until the next reported time diffusion damps what aliases.
+            until = float(times[times > time][0] - time)
+            damping = short_wave_damping(diffusion, axis, until, np)
             of_wave, of_density = aliasing_error(
                 Grid(axis), wave, np.exp(log_sqrt_pi), [damping], np
             )
             # What the density has of it is no error of the wave.
-            aliasing = float(
-                np.maximum(of_wave - OPERATOR.aliasing_excess * of_density, 0)
-            )
+            excess = of_wave - OPERATOR.aliasing_excess * of_density
+            aliasing = float(np.maximum(excess, 0))
         error = epsilon * (norm * time + PLAN.wave_rounding_units * size) + aliasing
         # Written so that a wave that is not finite is no improvement.
         if error < best_error:
-            best, best_wave, best_error = len(densities) - 1, wave, error
-        time, exponential = 2 * time, exponential @ exponential
+            best = len(densities) - 1
+            best_wave = wave
+            best_error = error
+        time = 2 * time
+        exponential = exponential @ exponential
     if best_wave is None:
         return None
     # The compared times are powers of two: the same doublings reach them.
@@ -94,6 +98,5 @@ def relaxed_wave(
         densities.append(exponential @ initial)
         exponential = exponential @ exponential
     compared = np.stack([densities[k] for k in later])
-    return RelaxedWave(
-        2.0**best / norm, best_wave, compared, max(best_error, of_rounding)
-    )
+    confirmed_below = max(best_error, of_rounding)
+    return RelaxedWave(2.0**best / norm, best_wave, compared, confirmed_below)

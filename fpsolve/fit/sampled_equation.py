@@ -63,11 +63,11 @@ class EquationSampler:
             self._recent.move_to_end(key)
             return self._recent[key]
         time = jnp.asarray(t, float)
-        found = PointValues(
-            *_in_chunks(
-                lambda x: _point_values(self.equation, x, time), points, CHUNK_POINTS
-            )
-        )
+
+        def sample(x: Array) -> tuple[Array, ...]:
+            return _point_values(self.equation, x, time)
+
+        found = PointValues(*_in_chunks(sample, points, CHUNK_POINTS))
         # Those of whole grids are asked for once, and take memory.
         if len(points) <= ENERGY_CHUNK_POINTS:
             self._recent[key] = found
@@ -92,16 +92,19 @@ class EquationSampler:
     def energy(self, points: np.ndarray, t: float = 0.0) -> np.ndarray:
         """U `(P,)` at points `(P, d)`; NaN becomes infinity."""
         time = jnp.asarray(t, float)
-        values = _in_chunks(
-            lambda x: (_energy(self.equation, x, time),), points, ENERGY_CHUNK_POINTS
-        )[0]
+
+        def sample(x: Array) -> tuple[Array]:
+            return (_energy(self.equation, x, time),)
+
+        (values,) = _in_chunks(sample, points, ENERGY_CHUNK_POINTS)
         return np.where(np.isnan(values), np.inf, values)
 
     def energies_at_times(self, points: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """U `(T, P)` at a few points and many times; what is not finite becomes zero."""
-        values = np.asarray(
-            _energies_at_times(self.equation, jnp.asarray(points), jnp.asarray(times))
+        """U `(T, P)` at a few points and many times; zero where it is not finite."""
+        found = _energies_at_times(
+            self.equation, jnp.asarray(points), jnp.asarray(times)
         )
+        values = np.asarray(found)
         return np.where(np.isfinite(values), values, 0)
 
     def log_gibbs(self, points: np.ndarray, t: float = 0.0) -> np.ndarray:
@@ -109,11 +112,11 @@ class EquationSampler:
         becomes minus infinity.
         """
         time = jnp.asarray(t, float)
-        values = _in_chunks(
-            lambda x: (_log_gibbs(self.equation, x, time, self.reversible),),
-            points,
-            ENERGY_CHUNK_POINTS,
-        )[0]
+
+        def sample(x: Array) -> tuple[Array]:
+            return (_log_gibbs(self.equation, x, time, self.reversible),)
+
+        (values,) = _in_chunks(sample, points, ENERGY_CHUNK_POINTS)
         return np.where(np.isnan(values), -np.inf, values)
 
     def drift_and_jacobian(
@@ -123,29 +126,34 @@ class EquationSampler:
         those of -grad U.
         """
         time = jnp.asarray(t, float)
-        drift, jacobian = _in_chunks(
-            lambda x: _drift_and_jacobian(self.equation, x, time), points, CHUNK_POINTS
-        )
+
+        def sample(x: Array) -> tuple[Array, Array]:
+            return _drift_and_jacobian(self.equation, x, time)
+
+        drift, jacobian = _in_chunks(sample, points, CHUNK_POINTS)
         return drift, jacobian
 
     def slope_and_curvature(
         self, points: np.ndarray, axis: int, t: float = 0.0
     ) -> tuple[np.ndarray, np.ndarray]:
         """The first and the second derivative of U along one axis, `(P,)` each."""
-        time, direction = jnp.asarray(t, float), jnp.eye(self.ndim)[axis]
-        along = lambda x: _slope_and_curvature(self.equation, x, direction, time)
-        slope, curvature = _in_chunks(along, points, CHUNK_POINTS)
+        time = jnp.asarray(t, float)
+        # A vector and not a number of an axis: one program serves all axes.
+        direction = jnp.eye(self.ndim)[axis]
+
+        def sample(x: Array) -> tuple[Array, Array]:
+            return _slope_and_curvature(self.equation, x, direction, time)
+
+        slope, curvature = _in_chunks(sample, points, CHUNK_POINTS)
         return slope, curvature
 
     def log_density(self, points: np.ndarray, t: float = 0.0) -> np.ndarray:
         """log pi `(P,)` of a Fokker-Planck equation, minus the energy of a Schrodinger
         equation.
         """
-        return (
-            self.log_gibbs(points, t)
-            if self.evolves_density
-            else -self.energy(points, t)
-        )
+        if self.evolves_density:
+            return self.log_gibbs(points, t)
+        return -self.energy(points, t)
 
 
 def sample_initial(initial: Formula, points: np.ndarray) -> np.ndarray:
@@ -158,7 +166,8 @@ def sample_initial(initial: Formula, points: np.ndarray) -> np.ndarray:
     function = read_at(initial, points.shape[1])
     # Long lists take long chunks, short ones short chunks.
     size = CHUNK_POINTS if len(points) <= ENERGY_CHUNK_POINTS else ENERGY_CHUNK_POINTS
-    return _in_chunks(lambda x: (_initial(function, x),), points, size)[0]
+    (values,) = _in_chunks(lambda x: (_initial(function, x),), points, size)
+    return values
 
 
 def log_initial(initial: Formula, points: np.ndarray) -> np.ndarray:
@@ -168,26 +177,27 @@ def log_initial(initial: Formula, points: np.ndarray) -> np.ndarray:
     values = sample_initial(initial, points)
     if isinstance(initial, Gaussian):
         return values
-    return np.where(values > 0, np.log(np.where(values > 0, values, 1)), -np.inf)
+    # The inner `where` keeps the logarithm from warning where there is no density.
+    is_positive = values > 0
+    return np.where(is_positive, np.log(np.where(is_positive, values, 1)), -np.inf)
 
 
 def log_normal(
     points: np.ndarray, mean: np.ndarray, covariance: np.ndarray
 ) -> np.ndarray:
-    """The logarithm of a normal density at points `(P, d)`, up to a constant, `(P,)`."""
+    """log of a normal density at points `(P, d)`, up to a constant, `(P,)`."""
     offsets = points - mean
-    return -np.einsum("pi,pi->p", offsets, np.linalg.solve(covariance, offsets.T).T) / 2
+    scaled = np.linalg.solve(covariance, offsets.T).T
+    return -np.einsum("pi,pi->p", offsets, scaled) / 2
 
 
 def mean_and_covariance(initial: Gaussian, ndim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean `(d,)` and covariance `(d, d)` of a Gaussian that may be given by numbers."""
+    """Mean `(d,)` and covariance `(d, d)` of a Gaussian, which numbers may give."""
+    mean = np.broadcast_to(np.asarray(initial.mean, float), ndim)
     covariance = np.asarray(initial.covariance, float)
-    matrix = (
-        covariance
-        if covariance.ndim == 2
-        else np.diag(np.broadcast_to(covariance, ndim))
-    )
-    return np.broadcast_to(np.asarray(initial.mean, float), ndim), matrix
+    if covariance.ndim < 2:
+        covariance = np.diag(np.broadcast_to(covariance, ndim))
+    return mean, covariance
 
 
 def _in_chunks(
@@ -199,12 +209,10 @@ def _in_chunks(
     parts = []
     for first in range(0, len(points), size):
         part = points[first : first + size]
-        padded = np.concatenate(
-            [part, np.broadcast_to(part[-1:], (size - len(part), part.shape[1]))]
-        )
-        parts.append(
-            [np.asarray(values)[: len(part)] for values in f(jnp.asarray(padded))]
-        )
+        padding = np.broadcast_to(part[-1:], (size - len(part), part.shape[1]))
+        padded = jnp.asarray(np.concatenate([part, padding]))
+        columns = [np.asarray(values) for values in f(padded)]
+        parts.append([values[: len(part)] for values in columns])
     return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
 
 
@@ -215,7 +223,10 @@ def _energy(equation: WithPotential, points: Array, t: Array) -> Array:
 
 @sampling_program
 def _energies_at_times(equation: WithPotential, points: Array, times: Array) -> Array:
-    return jax.vmap(lambda t: jax.vmap(lambda x: equation.energy(x, t))(points))(times)
+    def at_time(t: Array) -> Array:
+        return jax.vmap(lambda x: equation.energy(x, t))(points)
+
+    return jax.vmap(at_time)(times)
 
 
 @sampling_program
@@ -224,9 +235,11 @@ def _log_gibbs(equation: Any, points: Array, t: Array, reversible: bool) -> Arra
     # which is 0 here.
     if reversible:
         return jax.vmap(lambda x: equation.log_gibbs(x, jnp.zeros_like(x), t))(points)
-    return jax.vmap(lambda x: -equation.energy(x, t) / jnp.max(equation.diffusions(x)))(
-        points
-    )
+
+    def minus_energy(x: Array) -> Array:
+        return -equation.energy(x, t) / jnp.max(equation.diffusions(x))
+
+    return jax.vmap(minus_energy)(points)
 
 
 @sampling_program
@@ -257,11 +270,9 @@ def _drift_and_jacobian(
     equation: WithPotential, points: Array, t: Array
 ) -> tuple[Array, Array]:
     def drift(x: Array) -> Array:
-        return (
-            equation.drift(x, t)
-            if isinstance(equation, FokkerPlanck)
-            else -jax.grad(equation.energy)(x, t)
-        )
+        if isinstance(equation, FokkerPlanck):
+            return equation.drift(x, t)
+        return -jax.grad(equation.energy)(x, t)
 
     return jax.vmap(drift)(points), jax.vmap(jax.jacfwd(drift))(points)
 
@@ -273,9 +284,10 @@ def _slope_and_curvature(
     def slope(x: Array) -> Array:
         return jax.jvp(lambda y: equation.energy(y, t), (x,), (direction,))[1]
 
-    return jax.vmap(slope)(points), jax.vmap(
-        lambda x: jax.jvp(slope, (x,), (direction,))[1]
-    )(points)
+    def curvature(x: Array) -> Array:
+        return jax.jvp(slope, (x,), (direction,))[1]
+
+    return jax.vmap(slope)(points), jax.vmap(curvature)(points)
 
 
 @sampling_program

@@ -1,7 +1,8 @@
 """The fewest nodes on one axis: first the box, on nodes that trial and reference share,
 then the spacing.
 
-    box      [a, b] is cut where the envelope max_t p has fallen to exp(-c); the least c whose error is allowed
+    box      [a, b] is cut where the envelope max_t p has fallen to exp(-c);
+             the least c whose error is allowed
     nodes    the least n in that box whose error is allowed
 
 A reference is refined, and widened, until its own error is far below the tolerance.
@@ -50,10 +51,15 @@ class Reference(NamedTuple):
     envelope: np.ndarray
 
 
+class ResolvedSlice(NamedTuple):
+    """The problem of one slice, with its reference."""
+
+    problem: SliceProblem
+    reference: Reference
+
+
 class Box(NamedTuple):
-    """The bounds of a box, the depth c to which it reaches, and the error that it
-    makes.
-    """
+    """The bounds of a box, the depth c to which it reaches, and its error."""
 
     lower: float
     upper: float
@@ -82,10 +88,8 @@ def compute_reference(
         if not reference.axis.unbounded or not not_decayed.any():
             return reference
         extension = CONSTANTS.widening * (upper - lower)
-        lower, upper = (
-            lower - extension * not_decayed[0],
-            upper + extension * not_decayed[1],
-        )
+        lower = lower - extension * not_decayed[0]
+        upper = upper + extension * not_decayed[1]
     raise BoxNotFound(lower, upper)
 
 
@@ -97,27 +101,25 @@ def _refine(
     upper: float,
     features: np.ndarray | None,
 ) -> Reference:
-    """A reference in one box: each is compared with the coarser one before it, and with
-    dense samples.
-    """
-    n, sizes, errors = CONSTANTS.first_nodes, [], []
+    """A reference in one box, compared with a coarser one and with dense samples."""
+    n = CONSTANTS.first_nodes
+    sizes: list[int] = []
+    errors: list[float] = []
+    allowed_unseen = CONSTANTS.overlooked_fraction * target.tol
     while True:
         coarse = make(lower, upper, n)
         n = round(CONSTANTS.reference_refinement * n)
         axis = make(lower, upper, n)
         fine = target.answer(problem, axis)
-        error = target.error(
-            problem, coarse, fine, forbid_clipping=True
-        ) + target.ground_level_error(problem, coarse)
+        distance = target.error(problem, coarse, fine, forbid_clipping=True)
+        error = distance + target.ground_level_error(problem, coarse)
         sizes.append(coarse.n)
         errors.append(error)
         # Rounding grows with n and may keep errors above the first limit; two in a row
         # show that refining is over.
-        small = errors[-1] < CONSTANTS.reference_fraction * target.tol
-        small_twice = (
-            len(errors) > 1
-            and max(errors[-2:]) < CONSTANTS.repeated_reference_fraction * target.tol
-        )
+        small = error < CONSTANTS.reference_fraction * target.tol
+        repeated = CONSTANTS.repeated_reference_fraction * target.tol
+        small_twice = len(errors) > 1 and max(errors[-2:]) < repeated
         if small or small_twice:
             reference = Reference(axis, fine, target.envelope(fine))
             if features is None:
@@ -125,13 +127,11 @@ def _refine(
             missing = overlooked(
                 problem, axis, target.times, features, reference.envelope
             )
-            if missing.size <= CONSTANTS.overlooked_fraction * target.tol:
+            if missing.size <= allowed_unseen:
                 return reference
             # More nodes may see it, if it is not too narrow for all that are allowed.
-            if (
-                n > CONSTANTS.most_nodes
-                or missing.width * CONSTANTS.most_nodes < axis.length
-            ):
+            too_narrow = missing.width * CONSTANTS.most_nodes < axis.length
+            if n > CONSTANTS.most_nodes or too_narrow:
                 raise missing.failure(axis)
         # More nodes do not help where rounding is all that is left.
         if left_to_rounding(errors):
@@ -147,11 +147,9 @@ def _refine(
                 missing = overlooked(
                     problem, axis, target.times, features, target.envelope(fine)
                 )
-                narrow = (
-                    missing.width * CONSTANTS.most_nodes
-                    < CONSTANTS.cells_in_feature * axis.length
-                )
-                if narrow and missing.size > CONSTANTS.overlooked_fraction * target.tol:
+                resolved_length = CONSTANTS.cells_in_feature * axis.length
+                narrow = missing.width * CONSTANTS.most_nodes < resolved_length
+                if narrow and missing.size > allowed_unseen:
                     raise missing.failure(axis)
             raise Unresolved(sizes, errors)
 
@@ -159,22 +157,21 @@ def _refine(
 def left_to_rounding(errors: Sequence[float]) -> bool:
     """Whether the errors of refined axes are small and no longer decrease."""
     last = list(errors[-3:])
-    return (
-        len(last) == 3
-        and max(last) < CONSTANTS.rounding_error
-        and min(last[1:]) >= last[0]
-    )
+    if len(last) < 3:
+        return False
+    return max(last) < CONSTANTS.rounding_error and min(last[1:]) >= last[0]
 
 
 def _decrease(sizes: list[int], errors: list[float]) -> bool:
     """Whether the last errors decrease with the number of nodes at a clear order."""
     last = min(len(errors), CONSTANTS.errors_of_order)
     logarithms = np.log(np.maximum(errors[-last:], CONSTANTS.smallest_envelope))
-    order = -np.polyfit(np.log(sizes[-last:]), logarithms, 1)[0] if last > 1 else 0.0
-    return bool(
-        order > CONSTANTS.algebraic_order
-        and min(errors[-last:]) < CONSTANTS.algebraic_error
-    )
+    # The slope of a line through log error against log n; one point has none.
+    order = 0.0
+    if last > 1:
+        order = -np.polyfit(np.log(sizes[-last:]), logarithms, 1)[0]
+    is_small = min(errors[-last:]) < CONSTANTS.algebraic_error
+    return bool(order > CONSTANTS.algebraic_order and is_small)
 
 
 def fit_box(target: AccuracyTarget, problem: SliceProblem, reference: Reference) -> Box:
@@ -184,16 +181,17 @@ def fit_box(target: AccuracyTarget, problem: SliceProblem, reference: Reference)
     Trial and reference share their nodes, so that only the box differs.
     """
     axis = reference.axis
-    depth_of_nodes = -np.log(
-        np.maximum(reference.envelope, CONSTANTS.smallest_envelope)
-    )
+    # An envelope that underflows has no logarithm.
+    envelope = np.maximum(reference.envelope, CONSTANTS.smallest_envelope)
+    depth_of_nodes = -np.log(envelope)
     allowed = CONSTANTS.box_fraction * target.tol
     # Only a reference that is itself resolved can demand this of its parts.
     must_resolve = problem.is_resolved(axis, target.times)
 
     def cut(depth: float) -> Axis:
         inside = np.flatnonzero(depth_of_nodes <= depth)
-        first, last = max(0, inside[0] - 1), min(axis.n, inside[-1] + 2)
+        first = max(0, inside[0] - 1)
+        last = min(axis.n, inside[-1] + 2)
         n = max(CONSTANTS.fewest_nodes, int(last - first))
         return Line(float(axis.edges[first]), float(axis.edges[last]), n)
 
@@ -241,18 +239,15 @@ def fit_nodes(
     same_spacing = round(reference.axis.n * box.length / reference.axis.length)
     # Only a box that is resolved at the spacing of the reference can demand this of a
     # trial.
-    must_resolve = problem.is_resolved(
-        make(max(CONSTANTS.fewest_nodes, same_spacing)), target.times
-    )
+    fine = make(max(CONSTANTS.fewest_nodes, same_spacing))
+    must_resolve = problem.is_resolved(fine, target.times)
 
     def error_of(n: int) -> float:
         found = target.error(problem, make(n), reference.answer)
-        unresolved = (
-            found <= allowed
-            and must_resolve
-            and not problem.is_resolved(make(n), target.times)
-        )
-        return np.inf if unresolved else found
+        # A trial that is rejected anyway need not be examined.
+        if not found <= allowed or not must_resolve:
+            return found
+        return found if problem.is_resolved(make(n), target.times) else np.inf
 
     low, high = CONSTANTS.fewest_nodes - 1, reference.axis.n
     error = error_of(high)

@@ -15,7 +15,9 @@ from ..core.checks import raise_value_error
 from .accuracy_target import AccuracyTarget
 from .bound_states import continuum, lowest_unbound_level
 from .constants import CONSTANTS
-from .domain import Bounds, Domain, SlicePoint
+from .domain import Bounds, Domain
+from .slice_coefficients import SlicePoint, slice_problem
+from .slice_points import slice_interval
 
 
 class AxisLevels(NamedTuple):
@@ -58,31 +60,24 @@ def axis_targets(
     bound = _count_bound(axes, combined)
     _check_bound(domain, axes, wanted, bound)
     k = min(wanted, bound)
-    return [
-        AccuracyTarget(tol, None, int(np.max(combined.level_numbers[:k, i])) + 1)
-        for i in range(ndim)
-    ]
+    highest = np.max(combined.level_numbers[:k], axis=0)
+    return [AccuracyTarget(tol, None, int(number) + 1) for number in highest]
 
 
 def _axis_levels(
     domain: Domain, i: int, slice_point: SlicePoint, box: Bounds, wanted: int
 ) -> AxisLevels:
-    """The lowest levels on the slice along axis i: one more than wanted, which may
-    begin the continuum.
-    """
-    problem = domain.slice_problem(i, slice_point)
+    """The levels on the slice along axis i: one more than wanted may be unbound."""
+    problem = slice_problem(domain.sampler, domain.request, i, slice_point)
     lower, upper = float(box[0][i]), float(box[1][i])
-    kind = domain.kinds[i]
-    levels = problem.levels(kind(lower, upper, CONSTANTS.level_count_nodes))[
-        : wanted + 1
-    ]
+    axis = domain.kinds[i](lower, upper, CONSTANTS.level_count_nodes)
+    levels = problem.levels(axis)[: wanted + 1]
     # Between given bounds there is no continuum.
     if domain.fixed[i]:
         return AxisLevels(levels, np.inf, np.inf)
     start = continuum(problem, lower, upper)
-    return AxisLevels(
-        levels, start, lowest_unbound_level(problem, levels, start, lower, upper)
-    )
+    unbound = lowest_unbound_level(problem, levels, start, lower, upper)
+    return AxisLevels(levels, start, unbound)
 
 
 def _combine_levels(levels: list[np.ndarray], wanted: int) -> CombinedLevels:
@@ -90,15 +85,17 @@ def _combine_levels(levels: list[np.ndarray], wanted: int) -> CombinedLevels:
     sums of some axes can be part of the lowest sums of more.
     """
     ndim = len(levels)
-    energies, numbers = np.zeros(1), np.zeros((1, ndim), int)
+    energies = np.zeros(1)
+    numbers = np.zeros((1, ndim), int)
     for i, axis_levels in enumerate(levels):
+        count = len(axis_levels)
         energies = np.add.outer(energies, axis_levels - axis_levels[0]).ravel()
-        numbers = np.repeat(numbers, len(axis_levels), axis=0)
-        numbers[:, i] = np.tile(
-            np.arange(len(axis_levels)), len(numbers) // len(axis_levels)
-        )
+        # In the order of the outer sum: each earlier sum with all levels of this axis.
+        numbers = np.repeat(numbers, count, axis=0)
+        numbers[:, i] = np.tile(np.arange(count), len(numbers) // count)
         lowest = np.argsort(energies, kind="stable")[: wanted + 1]
-        energies, numbers = energies[lowest], numbers[lowest]
+        energies = energies[lowest]
+        numbers = numbers[lowest]
     return CombinedLevels(energies, numbers)
 
 
@@ -107,19 +104,17 @@ def _count_bound(axes: list[AxisLevels], combined: CombinedLevels) -> int:
     axis, the others in their ground states.
     """
     edge = min(axis.lowest_unbound - axis.levels[0] for axis in axes)
-    # A level that equals the edge to rounding is the unbound level itself.
-    threshold = (
-        edge - CONSTANTS.continuum_rounding * abs(edge) if np.isfinite(edge) else np.inf
-    )
+    threshold = np.inf
+    if np.isfinite(edge):
+        # A level that equals the edge to rounding is the unbound level itself.
+        threshold = edge - CONSTANTS.continuum_rounding * abs(edge)
     return int(np.sum(combined.energies < threshold))
 
 
 def _check_bound(
     domain: Domain, axes: list[AxisLevels], wanted: int, bound: int
 ) -> None:
-    """Refuse where fewer levels are bound than requested, or too few to define an
-    error.
-    """
+    """Refuse where fewer levels are bound than requested, or too few for an error."""
     k = domain.request.k
     # The error of a Fokker-Planck equation is relative to its gap, which takes two
     # levels.
@@ -127,9 +122,8 @@ def _check_bound(
     if bound >= fewest and (k is None or k <= bound):
         return
     ground = sum(axis.levels[0] for axis in axes)
-    above_ground = min(
-        (axis.continuum_start - axis.levels[0] for axis in axes), default=np.inf
-    )
+    starts = [axis.continuum_start - axis.levels[0] for axis in axes]
+    above_ground = min(starts, default=np.inf)
     start = above_ground + ground
     # Rounding of the sum must not be printed as a small number.
     if abs(start) <= 1e-9 * abs(above_ground):
@@ -140,9 +134,8 @@ def _check_bound(
     else:
         number = "no levels lie"
         cure = "Deepen the potential, or give like= with walls."
-    raise_value_error(
-        "k", wanted, f"{number} below the continuum, which starts at {start:.6g}", cure
-    )
+    allowed = f"{number} below the continuum, which starts at {start:.6g}"
+    raise_value_error("k", wanted, allowed, cure)
 
 
 def all_times(
@@ -156,15 +149,16 @@ def all_times(
     """
     gaps = []
     for i in range(domain.ndim):
-        problem = domain.slice_problem(i, slice_point)
+        problem = slice_problem(domain.sampler, domain.request, i, slice_point)
         lower, upper = box[0][i], box[1][i]
         if domain.ndim > 1 and problem.evolves_density:
-            lower, upper = domain.slice_interval(i, slice_point.point, depth, problem)
+            lower, upper = slice_interval(domain, i, slice_point.point, depth, problem)
         axis = domain.kinds[i](float(lower), float(upper), CONSTANTS.relaxation_nodes)
         if problem.evolves_density:
             # L need not be symmetric; of complex rates the real part is the decay. The
             # first is zero.
-            rates = np.sort(-np.linalg.eigvals(problem.generator(axis, 0.0)).real)
+            eigenvalues = np.linalg.eigvals(problem.generator(axis, 0.0))
+            rates = np.sort(-eigenvalues.real)
             gap = rates[1]
         else:
             levels = problem.levels(axis)

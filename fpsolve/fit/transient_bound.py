@@ -28,25 +28,22 @@ def log_excess(
     What p has outside of its box is below the tolerance, and stays so.
     """
     points = product_points(coarse_nodes(*initial_box))
-    initial, gibbs = log_initial(points), log_gibbs(points)
+    initial = log_initial(points)
+    gibbs = log_gibbs(points)
+    # Where both underflow the difference is no number, and bounds nothing.
     with np.errstate(invalid="ignore"):
         largest = np.max(initial - gibbs)
     # Both are normalised by sums over coarse nodes, whose error the margin covers.
     inside = product_points(coarse_nodes(*gibbs_box))
-    excess = (
-        largest
-        - _log_integral(initial, initial_box)
-        + _log_integral(log_gibbs(inside), gibbs_box)
-    )
+    log_mass_initial = _log_integral(initial, initial_box)
+    log_mass_gibbs = _log_integral(log_gibbs(inside), gibbs_box)
+    excess = largest - log_mass_initial + log_mass_gibbs
     return float(excess + CONSTANTS.excess_margin) if np.isfinite(excess) else np.inf
 
 
 def _log_integral(log_density: np.ndarray, box: Bounds) -> float:
-    """log of the integral of a density over a box, from its values at the nodes of a
-    coarse grid.
-    """
+    """log of the integral of a density over a box, from its values on a coarse grid."""
     lower, upper = box
-    return float(
-        np.logaddexp.reduce(log_density)
-        + np.log(np.prod(upper - lower) / len(log_density))
-    )
+    volume_each = np.prod(upper - lower) / len(log_density)
+    # A sum of logarithms: the density itself may underflow at all nodes.
+    return float(np.logaddexp.reduce(log_density) + np.log(volume_each))

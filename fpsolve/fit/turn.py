@@ -1,7 +1,8 @@
 """Turned coordinates: where a density is a narrow ridge that lies across the axes, a
 grid along the ridge is smaller.
 
-    x = R y,      R the eigenvectors of the covariance of the Gibbs density, or of that which a normal density reaches
+    x = R y,    R the eigenvectors of the covariance of the Gibbs density,
+                or of that which a normal density reaches
 
 With one number D the noise is the same in all directions, so that y follows the same
 equation with U(R y). A normal density of covariance C takes, along an axis, nodes in
@@ -27,9 +28,7 @@ from .domain import Bounds, Domain
 
 
 class Turned(Exception):
-    """The problem is to be solved in coordinates y with x = `matrix` y, a rotation
-    `(d, d)`.
-    """
+    """The problem is to be solved in y, x = `matrix` y, with a rotation `(d, d)`."""
 
     def __init__(self, matrix: np.ndarray):
         self.matrix = matrix
@@ -39,20 +38,17 @@ def check_turn(domain: Domain, box: Bounds) -> None:
     """Raise `Turned` where turned coordinates save most of the work of a static,
     reversible process in a `box`.
     """
-    sampler, prediction = domain.sampler, domain.prediction
-    if (
-        prediction is None
-        or not domain.confined
-        or any(kind is not Line for kind in domain.kinds)
-    ):
+    sampler = domain.sampler
+    prediction = domain.prediction
+    # A rotation mixes the axes, so that all must be lines without bounds of their own.
+    all_lines = all(kind is Line for kind in domain.kinds)
+    if prediction is None or not domain.confined or not all_lines:
         return
+    if not sampler.reversible or sampler.equation.time_dependent:
+        return
+    # One number D: with another noise on each axis, turned noise would be correlated.
     diffusion = sampler.equation.diffusion
-    if (
-        callable(diffusion)
-        or np.ndim(diffusion) > 0
-        or not sampler.reversible
-        or sampler.equation.time_dependent
-    ):
+    if callable(diffusion) or np.ndim(diffusion) > 0:
         return
     points = product_points(coarse_nodes(*box))
     heights = sampler.log_gibbs(points, domain.request.t)
@@ -65,12 +61,10 @@ def check_turn(domain: Domain, box: Bounds) -> None:
     cell = (box[1] - box[0]) / CONSTANTS.scan_nodes[domain.ndim - 1]
 
     def work(matrix: np.ndarray) -> float:
-        product = max(
-            _work(matrix.T @ covariance @ matrix) for covariance in covariances
-        )
+        product = max(_work(matrix.T @ one @ matrix) for one in covariances)
         return product * np.sqrt(_largest_level(domain, high, cell, matrix))
 
-    best = min((_rotation(covariance) for covariance in covariances), key=work)
+    best = min((_rotation(one) for one in covariances), key=work)
     if work(np.eye(domain.ndim)) > CONSTANTS.worthwhile_turn * work(best):
         raise Turned(best)
 
@@ -83,15 +77,16 @@ def _largest_level(
     `cell` `(d,)` beyond them.
     """
     y = high @ matrix
-    lower, upper = np.min(y, axis=0) - cell, np.max(y, axis=0) + cell
-    values = domain.sampler.values(
-        product_points(coarse_nodes(lower, upper)) @ matrix.T, domain.request.t
-    )
-    potential_term = np.nan_to_num(
-        np.max(np.sum(values.potential_terms, axis=1)), nan=np.inf
-    )
+    lower = np.min(y, axis=0) - cell
+    upper = np.max(y, axis=0) + cell
+    points = product_points(coarse_nodes(lower, upper)) @ matrix.T
+    values = domain.sampler.values(points, domain.request.t)
+    largest = np.max(np.sum(values.potential_terms, axis=1))
+    # Where V is not a number the work counts as infinite.
+    potential_term = np.nan_to_num(largest, nan=np.inf)
     shortest = np.pi * CONSTANTS.turn_nodes / (upper - lower)
-    return float(potential_term + np.max(values.diffusion) * np.sum(shortest**2))
+    kinetic_term = np.max(values.diffusion) * np.sum(shortest**2)
+    return float(potential_term + kinetic_term)
 
 
 def _gibbs_covariance(points: np.ndarray, heights: np.ndarray) -> np.ndarray | None:
@@ -104,10 +99,10 @@ def _gibbs_covariance(points: np.ndarray, heights: np.ndarray) -> np.ndarray | N
     covariance = (centred * mass[:, None]).T @ centred
     # A density that a few nodes hold is narrower than their distance, and its
     # covariance is that of the nodes.
-    if (
-        1 / np.sum(mass**2) < CONSTANTS.least_covariance_nodes
-        or np.linalg.matrix_rank(covariance) < points.shape[1]
-    ):
+    occupied_nodes = 1 / np.sum(mass**2)
+    if occupied_nodes < CONSTANTS.least_covariance_nodes:
+        return None
+    if np.linalg.matrix_rank(covariance) < points.shape[1]:
         return None
     return covariance
 
@@ -119,7 +114,8 @@ def _rotation(covariance: np.ndarray) -> np.ndarray:
     vectors = np.linalg.eigh(covariance)[1]
     # Columns in the order of their largest entries, and of positive direction: a small
     # turn is close to the identity.
-    vectors = vectors[:, np.argsort(np.argmax(np.abs(vectors), axis=0), kind="stable")]
+    axis_of_column = np.argmax(np.abs(vectors), axis=0)
+    vectors = vectors[:, np.argsort(axis_of_column, kind="stable")]
     vectors = vectors * np.where(np.diag(vectors) < 0, -1, 1)
     # A reflection would do as well, but is no rotation.
     if np.linalg.det(vectors) < 0:
@@ -131,5 +127,6 @@ def _work(covariance: np.ndarray) -> float:
     """The multiplications of one product with an operator, in units of those for a
     round density.
     """
-    nodes = np.sqrt(np.diag(covariance) * np.diag(np.linalg.inv(covariance)))
+    precision = np.linalg.inv(covariance)
+    nodes = np.sqrt(np.diag(covariance) * np.diag(precision))
     return float(np.prod(nodes) * np.sum(nodes))

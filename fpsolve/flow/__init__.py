@@ -3,7 +3,8 @@ flow costs: `fp.flow`.
 
 velocity from samples     fit, VelocityNetwork
 velocity of a wave        madelung, particles
-on a grid                 overlap, resources, refinement (the evolution itself is `fp.evolve` of an `fp.Continuity`)
+on a grid                 overlap, resources, refinement
+                          (the evolution itself is `fp.evolve` of an `fp.Continuity`)
 """
 
 from .fit import fit as fit

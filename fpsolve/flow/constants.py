@@ -5,19 +5,17 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class FlowConstants:
-    """Constants of `flow` that decide answers or costs. Each says where its value comes
-    from.
-    """
+    """Constants of `flow` that decide answers or costs, each with its origin."""
 
     # madelung
-    # |psi| in units of its error up to which it is taken for zero: the error of a velocity is then above its size.
+    # |psi| in units of its error up to which it is taken for zero: the error of a
+    # velocity is then above its size.
     node_factor: float = 2.0  # derived: as said
     # units of rounding of the largest |psi|, of a wave and its derivatives: measured
     wave_roundings: float = 32.0
 
     # particles
-    # output times through which a wave is interpolated in time, by a cubic: a free
-    # choice
+    # output times of one interpolation of a wave in time, a cubic: a free choice
     time_nodes: int = 4
     # steps of a particle between two output times: a free choice
     particle_steps: int = 2

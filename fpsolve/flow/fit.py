@@ -1,16 +1,18 @@
 """Conditional flow matching: a velocity that carries a normal density to that of
 samples.
 
-    x_t = (1 - (1 - sigma) t) x_0 + t x_1,      x_0 ~ N(0, 1),  x_1 a sample,  t in [0, 1]
+    x_t = (1 - (1 - sigma) t) x_0 + t x_1
+    x_0 ~ N(0, 1),  x_1 a sample,  t in [0, 1]
     J(v) = E |v(x_t, t) - (x_1 - (1 - sigma) x_0)|^2
 
-The minimum of J over all v is the velocity of the densities of x_t, the marginal E[x_1
-- (1 - sigma) x_0 | x_t = x]. J is not zero there: what is left is the variance of the
-direction at one place.
+The minimum of J over all v is the velocity of the densities of x_t, the marginal
+E[x_1 - (1 - sigma) x_0 | x_t = x]. J is not zero there: what is left is the variance of
+the direction at one place.
 
 Reference: Lipman et al., arXiv 2210.02747, theorem 2 and equations 20 to 23.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -48,11 +50,12 @@ class FlowMatching(eqx.Module):
         start = jax.random.normal(noise_key, x.shape, x.dtype)
         # One time in each of b equal parts of [0, 1], in no order: their mean has less
         # variance.
-        even = (
-            jnp.arange(len(x)) + jax.random.uniform(time_key, (len(x),), x.dtype)
-        ) / len(x)
+        count = len(x)
+        offsets = jax.random.uniform(time_key, (count,), x.dtype)
+        even = (jnp.arange(count) + offsets) / count
         times = jax.random.permutation(order_key, even)
-        return jnp.mean(jax.vmap(lambda *each: self.one(model, *each))(start, x, times))
+        losses = jax.vmap(functools.partial(self.one, model))(start, x, times)
+        return jnp.mean(losses)
 
     def one(
         self, model: Callable[[Array, Array], Array], start: Array, end: Array, t: Array
@@ -126,13 +129,15 @@ def fit(
     parameters, rest = check_trainable(model)
     dtype = jnp.result_type(*jax.tree.leaves(parameters))
     points = jnp.asarray(array, dtype)
+    # A few samples show the shape of the output.
     check_output("model", model, points[:256], jnp.asarray(0.5, dtype))
 
     objective = FlowMatching(jnp.asarray(CONSTANTS.least_noise, dtype))
     # Without an average the memory is zero, and one program serves both cases.
     memory = jnp.asarray(0.0 if ema is None else ema, dtype)
     # In pieces of equal length, so that one program serves any number of steps.
-    state, losses = begin(parameters, optimiser), np.zeros(0)
+    state = begin(parameters, optimiser)
+    losses = np.zeros(0)
     bar = tqdm(total=steps, unit="step", desc="fit") if progress else None
     while len(losses) < steps:
         count = min(CONSTANTS.steps_at_once, steps - len(losses))
@@ -155,4 +160,5 @@ def fit(
             bar.update(count)
     if bar is not None:
         bar.close()
-    return eqx.combine(state.parameters if ema is None else state.average, rest), losses
+    trained = state.parameters if ema is None else state.average
+    return eqx.combine(trained, rest), losses

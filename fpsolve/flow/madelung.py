@@ -2,13 +2,15 @@
 
     i d_t psi = (-D Lap + V) psi,      psi = sqrt(rho) e^{iS}
 
-    v = 2 D grad S = 2 D Im(grad psi / psi)                  current velocity:   d_t rho = -div(rho v)
-    u = D grad log rho = 2 D Re(grad psi / psi)              osmotic velocity
+    v = 2 D grad S = 2 D Im(grad psi / psi)         current velocity
+    u = D grad log rho = 2 D Re(grad psi / psi)     osmotic velocity
+
+    d_t rho = -div(rho v)
     d_t S = -D |grad S|^2 - V + D Lap sqrt(rho) / sqrt(rho)
 
-Particles with dX = (v + (e/D) u) dt + sqrt(2 e) dW have the density |psi|^2 for every e
->= 0: e = 0 is the reading as a flow model, an ordinary differential equation, and e = D
-is Nelson's diffusion.
+Particles with dX = (v + (e/D) u) dt + sqrt(2 e) dW have the density |psi|^2 for every
+e >= 0: e = 0 is the reading as a flow model, an ordinary differential equation, and
+e = D is Nelson's diffusion.
 
 The gradient is that of the basis of the grid. If the wave is known to delta and its
 gradient to delta', the velocities are known to 2 D (delta' + |grad psi / psi| delta) /
@@ -89,10 +91,8 @@ class Madelung(eqx.Module):
         """v + (e/D) u, `(*shape, d)`: the drift of particles with the density |psi|^2
         and the noise sqrt(2 e) dW.
         """
-        return (
-            self.current
-            + jnp.asarray(noise, self.current.dtype) / self.diffusion * self.osmotic
-        )
+        ratio = jnp.asarray(noise, self.current.dtype) / self.diffusion
+        return self.current + ratio * self.osmotic
 
     def at(self, points: Numbers) -> Velocities:
         """The velocities at points `(m, d)` of the box, by the basis.
@@ -109,8 +109,8 @@ class Madelung(eqx.Module):
         if np.any(at_node):
             place = tuple(positions[int(np.argmax(at_node))].tolist())
             allowed = (
-                f"psi is zero there to its error, {delta:.1e}, and has no velocity at a "
-                "node or in a far tail"
+                f"psi is zero there to its error, {delta:.1e}, and has no velocity at "
+                "a node or in a far tail"
             )
             raise_value_error(
                 "points",
@@ -118,9 +118,12 @@ class Madelung(eqx.Module):
                 allowed,
                 "Ask for velocities elsewhere, or see Madelung.is_node.",
             )
-        arguments = (self.diffusion, self.wave_error, self.slope_error)
         current, osmotic, error, _ = _velocities(
-            jnp.asarray(values), jnp.asarray(slopes), *arguments
+            jnp.asarray(values),
+            jnp.asarray(slopes),
+            self.diffusion,
+            self.wave_error,
+            self.slope_error,
         )
         return Velocities(current, osmotic, error)
 
@@ -187,21 +190,22 @@ def madelung(
 
 @quick_program
 def _fluid(wave: Array, diffusion: Array, error: Array, grid: Grid) -> Madelung:
-    slopes = jnp.stack([_slope(grid, i, wave) for i in range(grid.ndim)], axis=-1)
+    of_axes = [_slope(grid, i, wave) for i in range(grid.ndim)]
+    slopes = jnp.stack(of_axes, axis=-1)
     delta, slope_error = _errors(wave, slopes, error, grid)
     current, osmotic, velocity_error, is_node = _velocities(
         wave, slopes, diffusion, delta, slope_error
     )
     return Madelung(
-        wave,
-        current,
-        osmotic,
-        velocity_error,
-        is_node,
-        diffusion,
-        delta,
-        slope_error,
-        grid,
+        wave=wave,
+        current=current,
+        osmotic=osmotic,
+        error=velocity_error,
+        is_node=is_node,
+        diffusion=diffusion,
+        wave_error=delta,
+        slope_error=slope_error,
+        grid=grid,
     )
 
 
@@ -227,15 +231,14 @@ def _errors(
     for i, axis in enumerate(grid.axes):
         # What the nodes do not show is about as large as the shortest waves that they
         # do show.
-        short = (
-            jnp.max(jnp.abs(short_part(wave, axis, i)))
-            if axis.uniform
-            else jnp.zeros_like(largest)
-        )
+        short = jnp.zeros_like(largest)
+        if axis.uniform:
+            short = jnp.max(jnp.abs(short_part(wave, axis, i)))
         total = total + short
         # An error of the run has the wavenumbers of the wave itself, one of the nodes
         # and rounding the shortest.
-        typical = jnp.sqrt(jnp.sum(jnp.abs(slopes[..., i]) ** 2)) / norm
+        slope_norm = jnp.sqrt(jnp.sum(jnp.abs(slopes[..., i]) ** 2))
+        typical = slope_norm / norm
         shortest = np.pi * axis.n / axis.length
         of_slopes.append(error * largest * typical + (short + rounding) * shortest)
     return total, jnp.stack(of_slopes)
@@ -279,14 +282,9 @@ def _evaluate(
     interpolations = [interpolation for _, interpolation in rows]
     slopes = []
     for i, (derivative, _) in enumerate(rows):
-        slopes.append(
-            contract(
-                [
-                    derivative if j == i else other
-                    for j, other in enumerate(interpolations)
-                ]
-            )
-        )
+        matrices = interpolations.copy()
+        matrices[i] = derivative
+        slopes.append(contract(matrices))
     return contract(interpolations), np.stack(slopes, axis=-1)
 
 
@@ -310,11 +308,9 @@ def _check_wave(wave: AnyArray, grid: Grid) -> Array:
             raise_value_error("wave", 0.0, "the wave is zero everywhere", cure)
     # A real wave has no current, but an osmotic velocity.
     psi = jnp.asarray(wave)
-    return (
-        psi
-        if jnp.iscomplexobj(psi)
-        else psi.astype(jnp.result_type(psi, jnp.complex64))
-    )
+    if jnp.iscomplexobj(psi):
+        return psi
+    return psi.astype(jnp.result_type(psi, jnp.complex64))
 
 
 def _check_points(points: Numbers, grid: Grid) -> np.ndarray:
@@ -326,7 +322,9 @@ def _check_points(points: Numbers, grid: Grid) -> np.ndarray:
             "points.shape", array.shape, f"it must be (m, {grid.ndim})", cure
         )
     for i, axis in enumerate(grid.axes):
-        outside = ~((array[:, i] >= axis.lower) & (array[:, i] <= axis.upper))
+        x = array[:, i]
+        # Negated, so that NaN is outside as well.
+        outside = ~((x >= axis.lower) & (x <= axis.upper))
         if np.any(outside):
             place = tuple(array[int(np.argmax(outside))].tolist())
             raise_value_error("points", place, f"it must lie within {axis!r}", cure)

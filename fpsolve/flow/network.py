@@ -1,7 +1,8 @@
 """`VelocityNetwork`: a velocity v(x, t) with parameters to train, which carries N(0, 1)
 at t = 0 to data at t = 1.
 
-    v = c + (m'(t)/m(t)) (x - t c) + l f(y, t) / (m(t) + sigma),      y = (x - t c) / m(t)
+    v = c + (m'(t)/m(t)) (x - t c) + l f(y, t) / (m(t) + sigma)
+    y = (x - t c) / m(t)
     m^2 = (1 - (1 - sigma) t)^2 + (t l)^2
 
 For f = 0, which is so before training, v is the exact velocity of the path for Gaussian
@@ -18,7 +19,7 @@ from jaxtyping import Array
 from ..core.checks import check_integer
 from ..core.types import Count, Key, Point, Scalar
 from ..potential.leaves import Value, as_leaf, check_point
-from ..score.learn.networks import Fixed, Perceptron
+from ..score.learn.perceptron import Fixed, Perceptron
 from ..score.samples.validation import check_key
 from .constants import CONSTANTS
 
@@ -65,15 +66,12 @@ class VelocityNetwork(eqx.Module):
         check_key(key)
         # Center and scale belong to the data and are not trained.
         dtype = jnp.zeros(()).dtype
-        middle, length = (
-            as_leaf("center", center, (0, 1)),
-            as_leaf("scale", scale, (0, 1), positive=True),
-        )
+        middle = as_leaf("center", center, (0, 1))
+        length = as_leaf("scale", scale, (0, 1), positive=True)
         self.center = Fixed(jnp.broadcast_to(middle, (dim,)).astype(dtype))
         self.scale = Fixed(jnp.broadcast_to(length, (dim,)).astype(dtype))
-        self.network = Perceptron(
-            dim, dim, width, depth, CONSTANTS.time_features, True, key
-        )
+        features = CONSTANTS.time_features
+        self.network = Perceptron(dim, dim, width, depth, features, True, key)
 
     @property
     def time_dependent(self) -> bool:
@@ -84,7 +82,8 @@ class VelocityNetwork(eqx.Module):
         """v(x, t), `(d,)`."""
         center, scale = self.center(), self.scale()
         check_point(x, center.shape[0], "as the network has it")
-        x, t = jnp.asarray(x), jnp.asarray(t, dtype=float)
+        x = jnp.asarray(x)
+        t = jnp.asarray(t, dtype=float)
         # The width of the noise falls from 1 to the least one, and that of the data
         # rises to l.
         rest = 1 - CONSTANTS.least_noise

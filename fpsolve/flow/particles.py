@@ -1,7 +1,8 @@
 """Particles beside a wave: they follow its velocities, and have its density at all
 times.
 
-    dX = (v + (e/D) u) dt + sqrt(2 e) dW,      v = 2 D Im(grad psi / psi),  u = 2 D Re(grad psi / psi)
+    dX = (v + (e/D) u) dt + sqrt(2 e) dW
+    v = 2 D Im(grad psi / psi),      u = 2 D Re(grad psi / psi)
 
 e = 0 is the reading of the wave as a flow model (an ordinary differential equation,
 Bohm's trajectories), e = D is Nelson's diffusion. Between the nodes psi is the sum of
@@ -46,16 +47,18 @@ class WavePath(eqx.Module):
     grid: Grid = eqx.field(static=True)
 
     def at(self, t: Array) -> Array:
-        """The coefficients at time t, `(*shape)`: the cubic through the four nearest
-        output times.
-        """
+        """The coefficients at time t, `(*shape)`: a cubic through four times."""
         count = CONSTANTS.time_nodes
         last = len(self.times) - count
-        first = jnp.clip(jnp.searchsorted(self.times, t) - count // 2, 0, last)
+        first = jnp.searchsorted(self.times, t) - count // 2
+        # Near the ends the four times are on one side more than on the other.
+        first = jnp.clip(first, 0, last)
         nodes = jax.lax.dynamic_slice(self.times, (first,), (count,))
         # Lagrange's polynomials at t: each is a product over the other nodes.
-        differences = nodes[:, None] - nodes + jnp.eye(count, dtype=nodes.dtype)
-        factors = jnp.where(jnp.eye(count, dtype=bool), 1, (t - nodes) / differences)
+        own = jnp.eye(count, dtype=bool)
+        # The diagonal is not used; ones there keep the division finite.
+        differences = nodes[:, None] - nodes + own.astype(nodes.dtype)
+        factors = jnp.where(own, 1, (t - nodes) / differences)
         weights = jnp.prod(factors, axis=1)
         held = jax.lax.dynamic_slice_in_dim(self.coefficients, first, count)
         real, imaginary = jnp.tensordot(weights.astype(held.dtype), held, 1)
@@ -65,21 +68,21 @@ class WavePath(eqx.Module):
         """grad psi / psi at x `(d,)`, complex; psi is divided by its error where it is
         smaller than that.
         """
-        rows, slopes = [], []
+        rows: list[Array] = []
+        slopes: list[Array] = []
         for i, axis in enumerate(self.grid.axes):
-            row = _plane_waves(axis.n, 2 * np.pi / axis.length * (x[i] - axis.nodes[0]))
+            lowest = 2 * np.pi / axis.length
+            row = _plane_waves(axis.n, lowest * (x[i] - axis.nodes[0]))
             rows.append(row)
-            wavenumbers = 2 * np.pi / axis.length * np.fft.fftfreq(axis.n, 1 / axis.n)
+            wavenumbers = lowest * np.fft.fftfreq(axis.n, 1 / axis.n)
             slopes.append(1j * jnp.asarray(wavenumbers, x.dtype) * row)
         value = _contract(coefficients, rows)
+        # Each derivative takes the slopes of its own axis and the values of the others.
         gradient = []
         for i, slope in enumerate(slopes):
-            gradient.append(
-                _contract(
-                    coefficients,
-                    [slope if j == i else row for j, row in enumerate(rows)],
-                )
-            )
+            mixed = rows.copy()
+            mixed[i] = slope
+            gradient.append(_contract(coefficients, mixed))
         # Particles are carried away from nodes, where the current is large, but a long
         # step may come near one.
         divisor = jnp.maximum(jnp.abs(value), self.floor) ** 2
@@ -166,16 +169,14 @@ def particles(
             "Give jax.random.key(0), say.",
         )
     # The wave between two output times is a cubic: a few steps are as accurate.
-    count = (
-        CONSTANTS.particle_steps
-        if steps is None
-        else check_integer("steps", steps, 1, "Give 2, say.")
-    )
-    positions = _check_start(start, solution.grid.ndim)
+    count = CONSTANTS.particle_steps
+    if steps is not None:
+        count = check_integer("steps", steps, 1, "Give 2, say.")
+    ndim = solution.grid.ndim
+    positions = _check_start(start, ndim)
     path = _path_of(solution)
-    diffusion = jnp.broadcast_to(
-        jnp.asarray(equation.diffusion, positions.dtype), (solution.grid.ndim,)
-    )
+    diffusion = jnp.asarray(equation.diffusion, positions.dtype)
+    diffusion = jnp.broadcast_to(diffusion, (ndim,))
     if noise == 0:
         return _follow(path, diffusion, positions, count)
     try:
@@ -190,33 +191,32 @@ def particles(
 
 def _path_of(solution: Solution) -> WavePath:
     """The waves of a solution as sums of plane waves about the first node."""
-    grid, values = solution.grid, jnp.asarray(solution.values)
+    grid = solution.grid
+    values = jnp.asarray(solution.values)
     axes = tuple(range(1, values.ndim))
     coefficients = jnp.fft.fftn(values.astype(complex), axes=axes) / grid.size
     # Where psi is smaller than its error its velocity is unknown, and is kept finite.
     error = np.nan_to_num(np.max(np.asarray(solution.error)))
-    floor = jnp.max(jnp.abs(values)) * (
-        error + CONSTANTS.wave_roundings * jnp.finfo(float).eps
-    )
+    rounding = CONSTANTS.wave_roundings * jnp.finfo(float).eps
+    floor = jnp.max(jnp.abs(values)) * (error + rounding)
     # diffrax refuses complex numbers in what its equations depend on.
     parts = jnp.stack([coefficients.real, coefficients.imag], axis=1)
     return WavePath(parts, jnp.asarray(solution.times), floor, grid)
 
 
 def _plane_waves(n: int, phase: Array) -> Array:
-    """e^{i k phase} for the n wavenumbers k of a discrete transform, in its order,
-    `(n,)`.
-    """
+    """e^{i k phase} `(n,)` for the n wavenumbers of a discrete transform."""
     # Waves of opposite k are conjugate: half of the exponentials are enough.
     phases = phase * jnp.arange(n // 2 + 1, dtype=phase.dtype)
-    forward = jax.lax.complex(jnp.cos(phases), jnp.sin(phases))
-    return jnp.concatenate(
-        [forward[: (n + 1) // 2], jnp.conj(jnp.flip(forward[1 : n // 2 + 1]))]
-    )
+    waves = jax.lax.complex(jnp.cos(phases), jnp.sin(phases))
+    positive = waves[: (n + 1) // 2]
+    negative = jnp.conj(jnp.flip(waves[1 : n // 2 + 1]))
+    return jnp.concatenate([positive, negative])
 
 
 def _contract(coefficients: Array, rows: list[Array]) -> Array:
     """The sum of coefficients `(*shape)` times one row `(n_i,)` for each axis."""
+    # The last axis first: a product takes the last axis of what is left.
     for row in reversed(rows):
         coefficients = coefficients @ row
     return coefficients
@@ -263,10 +263,12 @@ def _follow(path: WavePath, diffusion: Array, start: Array, steps: int) -> Array
 
     def interval(x: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         begin, length = ends
-        x = jax.lax.fori_loop(0, steps, step, (begin, length / steps, x))[2]
+        state = (begin, length / steps, x)
+        x = jax.lax.fori_loop(0, steps, step, state)[2]
         return x, x
 
-    _, later = jax.lax.scan(interval, start, (path.times[:-1], jnp.diff(path.times)))
+    intervals = (path.times[:-1], jnp.diff(path.times))
+    _, later = jax.lax.scan(interval, start, intervals)
     return jnp.concatenate([start[None], later])
 
 
@@ -284,18 +286,21 @@ def _diffuse(
     diffrax between two of them.
     """
     times = path.times
-    inner = times[:-1, None] + jnp.diff(times)[:, None] * jnp.arange(steps) / steps
+    lengths = jnp.diff(times)
+    inner = times[:-1, None] + lengths[:, None] * jnp.arange(steps) / steps
     places = jnp.append(inner.ravel(), times[-1])
     # Steps are fixed and never rejected, so that the Brownian path need not be stored.
     shape = jax.ShapeDtypeStruct(start.shape, start.dtype)
-    brownian = diffrax.UnsafeBrownianPath(
-        shape, key, levy_area=diffrax.SpaceTimeLevyArea
-    )
+    area = diffrax.SpaceTimeLevyArea
+    brownian = diffrax.UnsafeBrownianPath(shape, key, levy_area=area)
+
+    def velocity(t: Array, y: Array, path: WavePath) -> Array:
+        return _velocity(path, diffusion, noise, t, y)
 
     def spread(t: Array, y: Array, path: WavePath) -> lx.DiagonalLinearOperator:
         return lx.DiagonalLinearOperator(jnp.broadcast_to(jnp.sqrt(2 * noise), y.shape))
 
-    drift = diffrax.ODETerm(lambda t, y, path: _velocity(path, diffusion, noise, t, y))
+    drift = diffrax.ODETerm(velocity)
     solution = diffrax.diffeqsolve(
         diffrax.MultiTerm(drift, diffrax.ControlTerm(spread, brownian)),
         diffrax.ShARK(),

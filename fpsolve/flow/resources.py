@@ -1,9 +1,11 @@
 """What a flow costs on a grid: the sizes that bound a simulation of i d_t psi = H psi
 with H = (p.v + v.p) / 2.
 
-    |H| <= sum_i max |v_i| k_i,     k_i the largest wavenumber of axis i      the norm, which sets the length of a step
-    qubits = sum_i ceil(log2 n_i)                                             the register that holds psi
-    queries = about t |H| + 12 (t |H|)^(1/3) products with H                  one exponential, by Chebyshev polynomials
+    |H| <= sum_i max |v_i| k_i        the norm, which sets the length of a step;
+                                      k_i the largest wavenumber of axis i
+    qubits = sum_i ceil(log2 n_i)     the register that holds psi
+    queries = about t |H| + 12 (t |H|)^(1/3) products with H
+                                      one exponential, by Chebyshev polynomials
 
 The derivatives of v say how smooth psi stays: in a time t wavenumbers grow at most by
 exp(t max |grad v|).
@@ -26,7 +28,7 @@ from ..core.types import AnyArray, Count, Formula, Initial, Real
 from ..equation import Continuity
 from ..grid import Gaussian, Grid
 from ..operator.skew import check_skew, largest_wavenumber
-from ..plan.validation import check_and_sample
+from ..plan.equation_check import check_and_sample
 from ..solve.evolve import evolve
 from .constants import CONSTANTS
 
@@ -95,20 +97,23 @@ def resources(
     check_skew(grid)
     # A static velocity is the same at all times.
     times = np.linspace(0.0, last, count if equation.time_dependent else 1)
-    speeds, speed, strain, curvature = (
-        np.asarray(found) for found in _sizes(equation, grid, times)
-    )
+    sizes = _sizes(equation, grid, times)
+    speeds, speed, strain, curvature = (np.asarray(size) for size in sizes)
     wavenumbers = np.asarray([largest_wavenumber(axis) for axis in grid.axes])
+    # The largest norm of all times bounds the whole run.
     norm = float(np.max(speeds @ wavenumbers))
     size = last * norm
     # The terms beyond k = z fall as an Airy function of width (z/2)^(1/3), down to the
     # accuracy requested.
-    extra = (1.5 * -np.log(CONSTANTS.query_roundings)) ** (2 / 3) * (size / 2) ** (
-        1 / 3
-    )
-    qubits = sum(int(np.ceil(np.log2(axis.n))) for axis in grid.axes)
+    depth = (1.5 * -np.log(CONSTANTS.query_roundings)) ** (2 / 3)
+    extra = depth * (size / 2) ** (1 / 3)
     return Resources(
-        float(speed), float(strain), float(curvature), norm, qubits, float(size + extra)
+        speed=float(speed),
+        strain=float(strain),
+        curvature=float(curvature),
+        norm=norm,
+        qubits=sum(int(np.ceil(np.log2(axis.n))) for axis in grid.axes),
+        queries=float(size + extra),
     )
 
 
@@ -141,7 +146,8 @@ def refinement(
     )
     ```
     """
-    nodes, errors = [], []
+    nodes = []
+    errors = []
     for grid in grids:
         # A coarse grid is the question here, and not a failure.
         run = evolve(
@@ -157,11 +163,8 @@ def refinement(
         if reference is None:
             errors.append(float(run.error[-1]))
             continue
-        exact = (
-            grid.density(reference)
-            if isinstance(reference, Gaussian)
-            else grid.sample(reference)
-        )
+        is_normal = isinstance(reference, Gaussian)
+        exact = grid.density(reference) if is_normal else grid.sample(reference)
         apart = grid.integrate(jnp.abs(run.values[-1] - exact))
         errors.append(float(apart / grid.integrate(exact)))
     return Refinement(np.asarray(nodes), np.asarray(errors))
@@ -184,16 +187,16 @@ def overlap(first: Array, second: Array, grid: Grid) -> Array:
     ```
     """
     # What a spectral method leaves below zero is error.
-    p, q = jnp.maximum(jnp.asarray(first), 0), jnp.maximum(jnp.asarray(second), 0)
+    p = jnp.maximum(jnp.asarray(first), 0)
+    q = jnp.maximum(jnp.asarray(second), 0)
     for name, density in (("first", p), ("second", q)):
         if density.shape[-grid.ndim :] != grid.shape:
             allowed = f"it must end in the grid's shape, {grid.shape}"
             raise_value_error(
                 f"{name}.shape", density.shape, allowed, "Give densities on this grid."
             )
-    return grid.integrate(jnp.sqrt(p * q)) / jnp.sqrt(
-        grid.integrate(p) * grid.integrate(q)
-    )
+    masses = grid.integrate(p) * grid.integrate(q)
+    return grid.integrate(jnp.sqrt(p * q)) / jnp.sqrt(masses)
 
 
 @sampling_program
@@ -214,17 +217,16 @@ def _sizes(
             second = jax.jacfwd(jax.jacfwd(velocity))(x)
             # The norm of the matrix; of the second derivatives the root of the sum of
             # squares, which is not smaller.
-            return jnp.stack(
-                [
-                    jnp.linalg.norm(velocity(x)),
-                    jnp.linalg.norm(first, 2),
-                    jnp.sqrt(jnp.sum(second**2)),
-                ]
-            )
+            speed = jnp.linalg.norm(velocity(x))
+            strain = jnp.linalg.norm(first, 2)
+            curvature = jnp.sqrt(jnp.sum(second**2))
+            return jnp.stack([speed, strain, curvature])
 
-        speeds = jnp.max(jnp.abs(grid.sample(velocity)).reshape(-1, grid.ndim), axis=0)
+        components = jnp.abs(grid.sample(velocity)).reshape(-1, grid.ndim)
+        speeds = jnp.max(components, axis=0)
         largest = jnp.max(grid.sample(norms).reshape(-1, 3), axis=0)
         return speeds, largest[0], largest[1], largest[2]
 
-    speeds, *rest = jax.lax.map(at, jnp.asarray(times))
-    return speeds, jnp.max(rest[0]), jnp.max(rest[1]), jnp.max(rest[2])
+    # One time after another: all fields at once may not fit into memory.
+    speeds, speed, strain, curvature = jax.lax.map(at, jnp.asarray(times))
+    return speeds, jnp.max(speed), jnp.max(strain), jnp.max(curvature)

@@ -1,4 +1,4 @@
-"""Axes with their boundaries, grids as their tensor product, and the Gaussian density."""
+"""Axes with their boundaries, grids as their tensor product, the Gaussian density."""
 
 from .axis import Axis as Axis
 from .gaussian import Gaussian as Gaussian

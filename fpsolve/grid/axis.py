@@ -59,9 +59,8 @@ class Axis(abc.ABC):
                 "lower must be below upper",
                 "Swap or move the bounds.",
             )
-        n = check_integer(
-            f"{name}.n", self.n, 3, "Give the number of nodes as an integer above 2."
-        )
+        cure = "Give the number of nodes as an integer above 2."
+        n = check_integer(f"{name}.n", self.n, 3, cure)
         # The dataclass is frozen; its fields are converted once, so that axes with
         # equal numbers compare equal.
         object.__setattr__(self, "lower", lower)
@@ -102,19 +101,20 @@ class Axis(abc.ABC):
     @property
     def faces(self) -> np.ndarray:
         """Positions of the faces, one for each pair that `face_neighbors` returns."""
-        return {
-            "no_flux": self.edges[1:-1],
-            "periodic": self.edges[1:],
-            "absorbing": self.edges,
-        }[self.boundary]
+        edges = self.edges
+        if self.boundary == "absorbing":
+            return edges
+        # The two ends of a ring are one face, which comes last.
+        return edges[1:] if self.boundary == "periodic" else edges[1:-1]
 
     @property
     def spacings(self) -> np.ndarray:
         """Distances between the two points on either side of each face."""
         below, above = self.endpoints
+        distances = above - below
         # On a periodic axis the last face is between the last node and the first, one
         # period further.
-        return np.where(above > below, above - below, above - below + self.length)
+        return np.where(above > below, distances, distances + self.length)
 
     @property
     def endpoints(self) -> tuple[np.ndarray, np.ndarray]:
@@ -130,17 +130,12 @@ class Axis(abc.ABC):
         return x[:-1], x[1:]
 
     def face_neighbors(self, u: Array, axis: int = -1) -> tuple[Array, Array]:
-        """Values below and above each face along `axis` of `u`; zero at an absorbing
-        boundary.
-        """
+        """Values below and above each face along `axis`; zero on absorbing walls."""
         if self.boundary == "periodic":
             return u, jnp.roll(u, -1, axis)
         if self.boundary == "absorbing":  # the density is zero at the walls
             u = _pad(u, axis)
-        n = u.shape[axis]
-        return jax.lax.slice_in_dim(u, 0, n - 1, axis=axis), jax.lax.slice_in_dim(
-            u, 1, n, axis=axis
-        )
+        return _neighbours(u, axis)
 
     def node_faces(self, flux: Array, axis: int = -1) -> tuple[Array, Array]:
         """Face values below and above each node along `axis`; zero beyond a no-flux
@@ -152,10 +147,7 @@ class Axis(abc.ABC):
             return jnp.roll(flux, 1, axis), flux
         if self.boundary == "no_flux":  # there is no face, and no flux, at the ends
             flux = _pad(flux, axis)
-        n = flux.shape[axis]
-        return jax.lax.slice_in_dim(flux, 0, n - 1, axis=axis), jax.lax.slice_in_dim(
-            flux, 1, n, axis=axis
-        )
+        return _neighbours(flux, axis)
 
     @property
     def in_cells(self: AnyAxis) -> AnyAxis:
@@ -168,9 +160,7 @@ class Axis(abc.ABC):
 
     @property
     def unit(self) -> float:
-        """The length of a cell (all cells being equal), which is the unit of length
-        `in_cells`.
-        """
+        """The length of a cell, all being equal: the unit of length `in_cells`."""
         return self.length / self.n
 
     def refine(self: AnyAxis, factor: Real = 2) -> AnyAxis:
@@ -181,9 +171,19 @@ class Axis(abc.ABC):
         return f"{type(self).__name__}({self.lower:g}, {self.upper:g}, {self.n})"
 
 
+def _neighbours(u: Array, axis: int) -> tuple[Array, Array]:
+    """The first and the second of each two successive values along `axis`."""
+    n = u.shape[axis]
+    below = jax.lax.slice_in_dim(u, 0, n - 1, axis=axis)
+    above = jax.lax.slice_in_dim(u, 1, n, axis=axis)
+    return below, above
+
+
 def _pad(u: Array, axis: int) -> Array:
     """`u` with a zero at both ends of `axis`."""
-    return jnp.pad(u, [(1, 1) if i == axis % u.ndim else (0, 0) for i in range(u.ndim)])
+    widths = [(0, 0)] * u.ndim
+    widths[axis] = (1, 1)
+    return jnp.pad(u, widths)
 
 
 def register(cls: type[AnyType]) -> type[AnyType]:

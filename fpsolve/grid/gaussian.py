@@ -87,12 +87,9 @@ class Gaussian(eqx.Module):
         """
         d = len(nodes)
         self.check_dimension(d)
-        covariance = np.asarray(self.covariance)
-        matrix = (
-            covariance
-            if covariance.ndim == 2
-            else np.diag(np.broadcast_to(covariance, d))
-        )
+        matrix = np.asarray(self.covariance)
+        if matrix.ndim < 2:
+            matrix = np.diag(np.broadcast_to(matrix, d))
         precision = np.linalg.inv(matrix)
         mean = np.broadcast_to(np.asarray(self.mean), d)
         # The distances from the mean along each axis, in shapes that broadcast to the
@@ -102,30 +99,27 @@ class Gaussian(eqx.Module):
             (x - m).reshape(-1, *[1] * (d - 1 - i))
             for i, (x, m) in enumerate(zip(nodes, mean, strict=True))
         ]
-        log_density = np.full(
-            tuple(len(x) for x in nodes),
-            np.linalg.slogdet(matrix)[1] + d * math.log(2 * math.pi),
-        )
+        _, log_determinant = np.linalg.slogdet(matrix)
+        log_norm = log_determinant + d * math.log(2 * math.pi)
+        log_density = np.full([len(x) for x in nodes], log_norm)
         for i in range(d):
             for j in range(i, d):
+                # A term of zero is left out, because it costs a pass over the grid.
                 if precision[i, j] != 0:
                     # An entry off the diagonal of the symmetric matrix counts twice.
-                    log_density += (
-                        (1 if i == j else 2) * precision[i, j] * delta[i] * delta[j]
-                    )
+                    factor = (1 if i == j else 2) * precision[i, j]
+                    log_density += factor * delta[i] * delta[j]
         return -log_density / 2
 
     def variances(self, d: int, xp: ArrayModule = jnp) -> AnyArray:
         """The variance along each of d axes, `(d,)`; `xp` is numpy or jax.numpy."""
         covariance = xp.asarray(self.covariance)
-        return (
-            xp.diag(covariance)
-            if covariance.ndim == 2
-            else xp.broadcast_to(covariance, (d,))
-        )
+        if covariance.ndim == 2:
+            return xp.diag(covariance)
+        return xp.broadcast_to(covariance, (d,))
 
     def check_dimension(self, d: int) -> None:
-        """Raise `ValueError` if an array of this density has a dimension other than d."""
+        """Raise `ValueError` if an array of this density has not the dimension d."""
         for name, array in (("mean", self.mean), ("covariance", self.covariance)):
             if array.ndim and array.shape[0] != d:
                 raise_value_error(
@@ -141,9 +135,7 @@ class Gaussian(eqx.Module):
 
 
 def _check_covariance(values: np.ndarray) -> None:
-    """Raise `ValueError` unless the values are positive variances or a positive
-    definite matrix.
-    """
+    """Raise `ValueError` unless these are variances or a covariance matrix."""
     if values.ndim < 2:
         check_positive(
             "Gaussian.covariance",
@@ -151,23 +143,23 @@ def _check_covariance(values: np.ndarray) -> None:
             "Give variances (squares of widths) above zero.",
         )
         return
-    square = (
-        values.ndim == 2
-        and values.shape[0] == values.shape[1]
-        and np.all(np.isfinite(values))
-    )
-    # Relative to the variances, not to the default of `allclose`, an absolute number.
-    scale = np.max(np.abs(values), initial=0.0)
-    symmetric = (
-        square
-        and np.max(np.abs(values - values.T), initial=0.0)
-        <= CONSTANTS.symmetry_tolerance * scale
-    )
-    if not (symmetric and np.all(np.linalg.eigvalsh(values) > 0)):
-        allowed = "a matrix must be (d, d), symmetric and positive definite"
+    if not _is_positive_definite(values):
         raise_value_error(
             "Gaussian.covariance",
             values,
-            allowed,
+            "a matrix must be (d, d), symmetric and positive definite",
             "Give variances, or a covariance matrix.",
         )
+
+
+def _is_positive_definite(values: np.ndarray) -> bool:
+    """Whether an array is a symmetric matrix with eigenvalues above zero."""
+    square = values.ndim == 2 and values.shape[0] == values.shape[1]
+    if not square or not np.all(np.isfinite(values)):
+        return False
+    # Relative to the variances, not to the default of `allclose`, an absolute number.
+    scale = np.max(np.abs(values), initial=0.0)
+    asymmetry = np.max(np.abs(values - values.T), initial=0.0)
+    if asymmetry > CONSTANTS.symmetry_tolerance * scale:
+        return False
+    return bool(np.all(np.linalg.eigvalsh(values) > 0))

@@ -1,7 +1,9 @@
 """A normal density on a grid: its values at the nodes, or its averages over the cells.
 
-    nodes   p(x_i), normalised on the grid: accurate beyond all orders where the nodes resolve the density
-    cells   (1 / h) int p dx over each cell, then moved by the part of a cell by which the mean differs
+    nodes   p(x_i), normalised on the grid: accurate beyond all orders where the nodes
+            resolve the density
+    cells   (1 / h) int p dx over each cell, then moved by the part of a cell by which
+            the mean differs
 
 Averages keep the mass of a density of any width. The second step keeps its mean, which
 is the middle of a cell for a density much narrower than the cell: a part a = |m -
@@ -32,9 +34,7 @@ from .sampling import sample_product
 
 
 def standard_deviations(axes: tuple[Axis, ...], gaussian: Gaussian) -> AnyArray:
-    """The standard deviation along each axis, `(d,)`; numpy's where the density is
-    concrete.
-    """
+    """The standard deviation along each axis, `(d,)`; by numpy where concrete."""
     xp = np if is_concrete(gaussian) else jnp
     return xp.sqrt(gaussian.variances(len(axes), xp))
 
@@ -46,23 +46,22 @@ def check_inside(name: str, axes: tuple[Axis, ...], gaussian: Gaussian) -> None:
     if not is_concrete(gaussian):
         return
     means = np.broadcast_to(np.asarray(gaussian.mean), (len(axes),))
-    for i, (axis, mean, deviation) in enumerate(
-        zip(axes, means, standard_deviations(axes, gaussian), strict=True)
-    ):
+    deviations = standard_deviations(axes, gaussian)
+    for i, axis in enumerate(axes):
+        # A ring has no outside.
         if axis.boundary == "periodic":
             continue
-        share = scipy.special.ndtr(
-            (axis.upper - mean) / deviation
-        ) - scipy.special.ndtr((axis.lower - mean) / deviation)
+        mean = means[i]
+        deviation = deviations[i]
+        below_upper = scipy.special.ndtr((axis.upper - mean) / deviation)
+        below_lower = scipy.special.ndtr((axis.lower - mean) / deviation)
+        share = below_upper - below_lower
         if share < CONSTANTS.least_share:
-            allowed = (
-                f"{share:.1g} of it lies in the box along axis {i}, from {axis.lower:g} "
-                f"to {axis.upper:g}"
-            )
             raise_value_error(
                 name,
                 f"Gaussian(mean {mean:g}, deviation {deviation:g})",
-                allowed,
+                f"{share:.1g} of it lies in the box along axis {i}, from "
+                f"{axis.lower:g} to {axis.upper:g}",
                 "Move the box, or the density.",
             )
 
@@ -74,9 +73,9 @@ def node_values(axes: tuple[Axis, ...], gaussian: Gaussian) -> Array:
     does not underflow everywhere.
     """
     nodes = [axis.nodes for axis in axes]
-    images = [
-        _with_mean(gaussian, len(axes), shift) for shift in _shifts(axes, gaussian)
-    ]
+    shifts = _shifts(axes, gaussian)
+    images = [_with_mean(gaussian, len(axes), shift) for shift in shifts]
+    # Concrete densities are evaluated by numpy, so that nothing is compiled.
     if is_concrete(gaussian):
         logs = [image.log_density_at(nodes) for image in images]
         largest = max(np.max(log) for log in logs)
@@ -84,14 +83,15 @@ def node_values(axes: tuple[Axis, ...], gaussian: Gaussian) -> Array:
     logs = [_sampled_log(image, nodes) for image in images]
     # The caller divides by the mass, so that the factor cancels and needs no
     # derivative.
-    largest = jax.lax.stop_gradient(jnp.max(jnp.stack([jnp.max(log) for log in logs])))
+    maxima = jnp.stack([jnp.max(log) for log in logs])
+    largest = jax.lax.stop_gradient(jnp.max(maxima))
     return sum((jnp.exp(log - largest) for log in logs), jnp.zeros(()))
 
 
 def _sampled_log(gaussian: Gaussian, nodes: list[np.ndarray]) -> Array:
-    return sample_product(
-        gaussian.log_density, tuple(jnp.asarray(x, dtype=float) for x in nodes)
-    )
+    """log p at all points of a tensor product of positions, by JAX."""
+    positions = tuple(jnp.asarray(x, dtype=float) for x in nodes)
+    return sample_product(gaussian.log_density, positions)
 
 
 def _with_mean(gaussian: Gaussian, d: int, shift: AnyArray) -> Gaussian:
@@ -101,15 +101,12 @@ def _with_mean(gaussian: Gaussian, d: int, shift: AnyArray) -> Gaussian:
         # `jit` are tracers.
         mean = np.broadcast_to(np.asarray(gaussian.mean), (d,)) + np.asarray(shift)
         return eqx.tree_at(lambda density: density.mean, gaussian, mean)
-    return Gaussian(
-        jnp.broadcast_to(gaussian.mean, (d,)) + jnp.asarray(shift), gaussian.covariance
-    )
+    mean = jnp.broadcast_to(gaussian.mean, (d,)) + jnp.asarray(shift)
+    return Gaussian(mean, gaussian.covariance)
 
 
 def _shifts(axes: tuple[Axis, ...], gaussian: Gaussian) -> list[AnyArray]:
-    """The shifts `(d,)` of the images of a density on a ring; zero alone where no axis
-    is a ring.
-    """
+    """The shifts `(d,)` of the images of a density on a ring; else zero alone."""
     concrete = is_concrete(gaussian)
     xp: ArrayModule = np if concrete else jnp
     means = xp.broadcast_to(xp.asarray(gaussian.mean), (len(axes),))
@@ -122,15 +119,17 @@ def _shifts(axes: tuple[Axis, ...], gaussian: Gaussian) -> list[AnyArray]:
         # The mean is moved into the ring; images further away than the tails reach add
         # nothing.
         home = -axis.length * xp.floor((means[i] - axis.lower) / axis.length)
+        # A traced deviation cannot decide how many images there are.
         count = 1
         if concrete:
             reach = CONSTANTS.tail_deviations * deviations[i] / axis.length
             count = min(CONSTANTS.most_images, 1 + int(reach))
-        options.append([home + j * axis.length for j in range(-count, count + 1)])
-    return [
-        xp.stack([xp.asarray(s, dtype=float) for s in combination])
-        for combination in itertools.product(*options)
-    ]
+        periods = range(-count, count + 1)
+        options.append([home + j * axis.length for j in periods])
+    shifts = []
+    for combination in itertools.product(*options):
+        shifts.append(xp.stack([xp.asarray(s, dtype=float) for s in combination]))
+    return shifts
 
 
 def cell_averages(axes: tuple[Axis, ...], gaussian: Gaussian) -> Array:
@@ -142,12 +141,12 @@ def cell_averages(axes: tuple[Axis, ...], gaussian: Gaussian) -> Array:
     """
     # Concrete densities are averaged by numpy, so that nothing is compiled.
     xp: ArrayModule = np if is_concrete(gaussian) else jnp
-    average = (
-        _by_quadrature if _is_correlated(gaussian, len(axes)) else _product_of_axes
-    )
+    d = len(axes)
+    average = _by_quadrature if _is_correlated(gaussian, d) else _product_of_axes
     averages = xp.zeros(())
     for shift in _shifts(axes, gaussian):
-        averages = averages + average(axes, _with_mean(gaussian, len(axes), shift), xp)
+        image = _with_mean(gaussian, d, shift)
+        averages = averages + average(axes, image, xp)
     for i, axis in enumerate(axes):
         if axis.boundary != "periodic":
             averages = _with_mean_of(averages, axes, i, gaussian, xp)
@@ -155,7 +154,9 @@ def cell_averages(axes: tuple[Axis, ...], gaussian: Gaussian) -> Array:
 
 
 def _product_of_axes(
-    axes: tuple[Axis, ...], gaussian: Gaussian, xp: ArrayModule
+    axes: tuple[Axis, ...],
+    gaussian: Gaussian,
+    xp: ArrayModule,
 ) -> AnyArray:
     """The averages of a density without correlations, exact."""
     means = xp.broadcast_to(xp.asarray(gaussian.mean), (len(axes),))
@@ -163,11 +164,8 @@ def _product_of_axes(
     averages = xp.ones(())
     for axis, mean, deviation in zip(axes, means, deviations, strict=True):
         edges = (axis.edges - mean) / deviation
-        averages = (
-            averages[..., None]
-            * _normal_masses(edges[:-1], edges[1:], xp)
-            / axis.weights
-        )
+        masses = _normal_masses(edges[:-1], edges[1:], xp)
+        averages = averages[..., None] * masses / axis.weights
     return averages
 
 
@@ -192,7 +190,9 @@ def _is_correlated(gaussian: Gaussian, d: int) -> bool:
 
 
 def _by_quadrature(
-    axes: tuple[Axis, ...], gaussian: Gaussian, xp: ArrayModule
+    axes: tuple[Axis, ...],
+    gaussian: Gaussian,
+    xp: ArrayModule,
 ) -> AnyArray:
     """The averages of a density with correlations, by Gauss's rule in the part of each
     cell that the density reaches.
@@ -202,25 +202,30 @@ def _by_quadrature(
     """
     means = xp.broadcast_to(xp.asarray(gaussian.mean), (len(axes),))
     reaches = CONSTANTS.tail_deviations * standard_deviations(axes, gaussian)
-    cells = [
-        _reached_cells(axis, mean, reach)
-        for axis, mean, reach in zip(axes, means, reaches, strict=True)
-    ]
+    cells = []
     limits = []
-    for axis, mean, reach, cell in zip(axes, means, reaches, cells, strict=True):
+    for axis, mean, reach in zip(axes, means, reaches, strict=True):
+        cell = _reached_cells(axis, mean, reach)
         edges = xp.clip(axis.edges, mean - reach, mean + reach)
+        cells.append(cell)
         limits.append((edges[:-1][cell], edges[1:][cell]))
     abscissae, weights = _composite_rule(_points_per_cell(limits, gaussian))
-    points = [
-        ((a + b)[:, None] + (b - a)[:, None] * abscissae).ravel() / 2 for a, b in limits
-    ]
-    log_density = (
-        gaussian.log_density_at(points) if xp is np else _sampled_log(gaussian, points)
-    )
+    points = []
+    for a, b in limits:
+        doubled = (a + b)[:, None] + (b - a)[:, None] * abscissae
+        points.append(doubled.ravel() / 2)
+    if xp is np:
+        log_density = gaussian.log_density_at(points)
+    else:
+        log_density = _sampled_log(gaussian, points)
     values = xp.exp(log_density)
-    for i, (axis, (a, b), cell) in enumerate(zip(axes, limits, cells, strict=True)):
+    for i, axis in enumerate(axes):
+        a, b = limits[i]
+        cell = cells[i]
+        # The points of each cell become an axis of their own, which is summed.
         shape = (*values.shape[:i], len(a), len(weights), *values.shape[i + 1 :])
         values = xp.tensordot(values.reshape(shape), weights / 2, (i + 1, 0))
+        # The integral is over the part of a cell that is reached, the average over all.
         share = (b - a) / axis.weights[cell]
         values = values * share.reshape(-1, *[1] * (values.ndim - 1 - i))
         outside = [(0, 0)] * values.ndim
@@ -230,9 +235,7 @@ def _by_quadrature(
 
 
 def _reached_cells(axis: Axis, mean: Scalar, reach: Scalar) -> slice:
-    """The cells within `reach` of the mean, at least one; all of them where the density
-    is traced.
-    """
+    """The cells within `reach` of the mean, at least one; all where traced."""
     if not is_concrete((mean, reach)):
         return slice(0, axis.n)
     first = int(np.searchsorted(axis.edges, mean - reach, "right")) - 1
@@ -248,9 +251,8 @@ def _composite_rule(count: int) -> tuple[np.ndarray, np.ndarray]:
     panels = math.ceil(count / CONSTANTS.points_per_panel)
     abscissae, weights = np.polynomial.legendre.leggauss(math.ceil(count / panels))
     centers = (2 * np.arange(panels) + 1) / panels - 1
-    return (centers[:, None] + abscissae / panels).ravel(), np.tile(
-        weights, panels
-    ) / panels
+    all_abscissae = centers[:, None] + abscissae / panels
+    return all_abscissae.ravel(), np.tile(weights, panels) / panels
 
 
 def _points_per_cell(
@@ -259,19 +261,15 @@ def _points_per_cell(
     """Points a cell and axis that resolve a density with correlations between limits,
     as far as memory allows.
     """
-    most = int(
-        (CONSTANTS.most_points / math.prod(len(a) for a, _ in limits))
-        ** (1 / len(limits))
-    )
+    n_cells = math.prod(len(a) for a, _ in limits)
+    most = int((CONSTANTS.most_points / n_cells) ** (1 / len(limits)))
     if not is_concrete(gaussian):
         return max(1, min(CONSTANTS.default_points, most))
-    narrowest = float(
-        np.sqrt(np.min(np.linalg.eigvalsh(np.asarray(gaussian.covariance))))
-    )
+    variances = np.linalg.eigvalsh(np.asarray(gaussian.covariance))
+    narrowest = float(np.sqrt(np.min(variances)))
     widest = max(float(np.max(b - a)) for a, b in limits)
-    needed = CONSTANTS.default_points + math.ceil(
-        CONSTANTS.points_per_deviation * widest / narrowest
-    )
+    further = math.ceil(CONSTANTS.points_per_deviation * widest / narrowest)
+    needed = CONSTANTS.default_points + further
     return max(1, min(needed, most))
 
 
@@ -291,19 +289,23 @@ def _with_mean_of(
     lower = (axis.lower - mean) / deviation
     upper = (axis.upper - mean) / deviation
     # What the ends of the box cut off has no part in the mean.
-    at_lower, at_upper = (
-        xp.exp(-(y**2) / 2) / math.sqrt(2 * math.pi) for y in (lower, upper)
-    )
-    target = mean + deviation * (at_lower - at_upper) / _normal_masses(lower, upper, xp)
+    density = lambda y: xp.exp(-(y**2) / 2) / math.sqrt(2 * math.pi)
+    difference = density(lower) - density(upper)
+    target = mean + deviation * difference / _normal_masses(lower, upper, xp)
 
     marginal = xp.moveaxis(averages, i, 0)
-    masses = _sum_over(marginal, axes[:i] + axes[i + 1 :]) * axis.weights
-    part = (target - masses @ axis.nodes / xp.sum(masses)) / axis.unit
+    other_axes = axes[:i] + axes[i + 1 :]
+    masses = _sum_over(marginal, other_axes) * axis.weights
+    mean_on_grid = masses @ axis.nodes / xp.sum(masses)
+    part = (target - mean_on_grid) / axis.unit
+    # At most the whole mass of a cell can go to the next one.
     weight = xp.minimum(xp.abs(part), 1)
     # What would leave the box stays in its last cell.
     zero = xp.zeros_like(marginal[:1])
-    up = xp.concatenate([zero, marginal[:-2], marginal[-2:-1] + marginal[-1:]])
-    down = xp.concatenate([marginal[:1] + marginal[1:2], marginal[2:], zero])
+    last_two = marginal[-2:-1] + marginal[-1:]
+    first_two = marginal[:1] + marginal[1:2]
+    up = xp.concatenate([zero, marginal[:-2], last_two])
+    down = xp.concatenate([first_two, marginal[2:], zero])
     moved = (1 - weight) * marginal + weight * xp.where(part > 0, up, down)
     return xp.moveaxis(moved, 0, i)
 

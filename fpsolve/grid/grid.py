@@ -118,12 +118,11 @@ class Grid:
         """`values` `(m,)` that belong to axis i, shaped `(m, 1, ..., 1)` to multiply
         fields along that axis.
         """
-        return jnp.asarray(values, dtype=dtype).reshape(-1, *[1] * (self.ndim - 1 - i))
+        later_axes = [1] * (self.ndim - 1 - i)
+        return jnp.asarray(values, dtype=dtype).reshape(-1, *later_axes)
 
     def axis_weights(self, i: int, dtype: DType = float) -> Array:
-        """The quadrature weights of axis i alone, shaped to multiply fields along that
-        axis.
-        """
+        """The weights of axis i alone, shaped to multiply fields along that axis."""
         return self.along_axis(i, self.axes[i].weights, dtype)
 
     @property
@@ -150,9 +149,7 @@ class Grid:
 
     @property
     def units(self) -> tuple[float, ...]:
-        """The lengths of a cell along each axis, which are the units of length
-        `in_cells`.
-        """
+        """The lengths of a cell along each axis: the units of length `in_cells`."""
         return tuple(axis.unit for axis in self.axes)
 
     def integrate(self, u: Array) -> Array:
@@ -162,9 +159,8 @@ class Grid:
         # The last axis first, as one matrix-vector product each, in the precision of u.
         u = jnp.asarray(u)
         for axis in reversed(self.axes):
-            u = jnp.matmul(
-                u, jnp.asarray(axis.weights, dtype=u.real.dtype), precision=EXACTLY
-            )
+            weights = jnp.asarray(axis.weights, dtype=u.real.dtype)
+            u = jnp.matmul(u, weights, precision=EXACTLY)
         return u
 
     def sample(self, f: Formula) -> Array:
@@ -203,26 +199,19 @@ class Grid:
             # Integers (counts) become floats; complex values pass on to
             # `check_density`, which has a message for them.
             values = jnp.asarray(f)
-            values = (
-                values
-                if jnp.issubdtype(values.dtype, jnp.inexact)
-                else values.astype(float)
-            )
+            if not jnp.issubdtype(values.dtype, jnp.inexact):
+                values = values.astype(float)
         self.check_density(name, values)
         values = without_rounding(values)
         # Normalise with the weights of this grid; on the host for concrete values, so
         # that nothing is compiled.
         mass = self._mass(values)
-        return (
-            as_array(np.asarray(values) / mass, values.dtype)
-            if is_concrete(values)
-            else values / mass
-        )
+        if not is_concrete(values):
+            return values / mass
+        return as_array(np.asarray(values) / mass, values.dtype)
 
     def _mass(self, values: Array) -> Scalar:
-        """The integral, computed on the host if the values are concrete, so that
-        nothing is compiled.
-        """
+        """The integral; of concrete values on the host, which compiles nothing."""
         if not is_concrete(values):
             return self.integrate(values)
         return self.integrate_on_host(np.asarray(values))
@@ -263,17 +252,13 @@ class Grid:
         negative = array < _lowest(array)
         if self.negative_mass(array) <= tol:
             negative = np.zeros_like(negative)
-        for requirement, bad in (
-            ("finite", ~np.isfinite(array)),
-            ("at least zero", negative),
-        ):
+        defects = {"finite": ~np.isfinite(array), "at least zero": negative}
+        for requirement, bad in defects.items():
             if bad.any():
                 # of the first bad value
                 index = np.unravel_index(int(np.argmax(bad)), self.shape)
-                x = tuple(
-                    float(axis.nodes[i])
-                    for axis, i in zip(self.axes, index, strict=True)
-                )
+                nodes = [axis.nodes for axis in self.axes]
+                x = tuple(float(u[i]) for u, i in zip(nodes, index, strict=True))
                 raise_value_error(
                     name,
                     float(array[index]),
@@ -289,14 +274,12 @@ class Grid:
             )
 
     def negative_mass(self, values: np.ndarray) -> float:
-        """The mass of the entries of a density `(*shape)` below zero, relative to that
-        of the others.
-        """
-        below, above = (
-            float(self.integrate_on_host(np.maximum(part, 0)))
-            for part in (-values, values)
-        )
-        return below / above if above > 0 else (np.inf if below > 0 else 0.0)
+        """The mass of the entries of a density below zero, over that of the others."""
+        below = float(self.integrate_on_host(np.maximum(-values, 0)))
+        above = float(self.integrate_on_host(np.maximum(values, 0)))
+        if above > 0:
+            return below / above
+        return np.inf if below > 0 else 0.0
 
     def refine(self, factor: Real = 2) -> "Grid":
         """The same box with `factor` times the nodes on every axis."""
@@ -317,13 +300,12 @@ class Grid:
         #     └─ Periodic(0, 1, 31)
         if self.ndim == 1:
             return f"Grid({self.axes[0]!r})"
-        rows = [
-            f"{'└' if i == self.ndim - 1 else '├'}─ {axis!r}"
-            for i, axis in enumerate(self.axes)
-        ]
-        return "\n".join(
-            [f"Grid {' x '.join(map(str, self.shape))} = {self.size:,} points", *rows]
-        )
+        shape = " x ".join(map(str, self.shape))
+        rows = [f"Grid {shape} = {self.size:,} points"]
+        for i, axis in enumerate(self.axes):
+            corner = "└" if i == self.ndim - 1 else "├"
+            rows.append(f"{corner}─ {axis!r}")
+        return "\n".join(rows)
 
 
 def without_rounding(values: Array) -> Array:
@@ -339,11 +321,10 @@ def _lowest(array: np.ndarray) -> float:
     """The lowest value that may be rounding in a density; entries that are no numbers
     are reported elsewhere.
     """
-    part = max(
-        CONSTANTS.negative_part,
-        CONSTANTS.negative_roundings * float(np.finfo(array.dtype).eps),
-    )
-    return -part * float(np.max(array, initial=0.0, where=np.isfinite(array)))
+    rounding = CONSTANTS.negative_roundings * float(np.finfo(array.dtype).eps)
+    part = max(CONSTANTS.negative_part, rounding)
+    largest = np.max(array, initial=0.0, where=np.isfinite(array))
+    return -part * float(largest)
 
 
 def _normal(grid: Grid, f: Gaussian) -> Array:
@@ -353,8 +334,7 @@ def _normal(grid: Grid, f: Gaussian) -> Array:
     check_memory("Grid.shape", grid.shape, 3, SMALLER)
     if is_concrete(f) and grid.uniform:
         units = np.asarray([axis.unit for axis in grid.axes])
-        if np.any(
-            standard_deviations(grid.axes, f) < CONSTANTS.least_deviation * units
-        ):
+        deviations = standard_deviations(grid.axes, f)
+        if np.any(deviations < CONSTANTS.least_deviation * units):
             return cell_averages(grid.axes, f)
     return node_values(grid.axes, f)

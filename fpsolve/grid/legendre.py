@@ -71,5 +71,7 @@ def lobatto(n: int) -> tuple[np.ndarray, np.ndarray]:
         if np.max(np.abs(step)) < CONSTANTS.newton_tolerance:
             break
     # The nodes are symmetric about 0; the average removes the asymmetry of rounding.
-    x = np.concatenate([[-1.0], (inner - inner[::-1]) / 2, [1.0]])
-    return x, 2 / (n * (n - 1) * legendre.legval(x, highest) ** 2)
+    inner = (inner - inner[::-1]) / 2
+    x = np.concatenate([[-1.0], inner, [1.0]])
+    weights = 2 / (n * (n - 1) * legendre.legval(x, highest) ** 2)
+    return x, weights

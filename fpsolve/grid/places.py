@@ -25,9 +25,9 @@ class Places(eqx.Module):
     axes: tuple[Axis, ...] = eqx.field(static=True)
 
     def __init__(self, grid: Grid):
-        self.nodes = tuple(
-            np.asarray(axis.nodes, jnp.result_type(float)) for axis in grid.axes
-        )
+        # Arrays of numpy, which compile nothing, in the precision of JAX.
+        dtype = jnp.result_type(float)
+        self.nodes = tuple(np.asarray(axis.nodes, dtype) for axis in grid.axes)
         self.axes = grid.in_cells.axes
 
     @property
@@ -42,4 +42,5 @@ class Places(eqx.Module):
 
     def sample(self, f: Formula) -> Array:
         """`f(x)`, x of shape `(d,)`, at every point, as by `Grid.sample`."""
-        return sample_product(f, tuple(jnp.asarray(nodes) for nodes in self.nodes))
+        positions = tuple(jnp.asarray(nodes) for nodes in self.nodes)
+        return sample_product(f, positions)

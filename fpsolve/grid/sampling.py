@@ -23,14 +23,17 @@ def sample_product(f: Formula, positions: tuple[Array, ...]) -> Array:
     def evaluate(*coordinates: Array) -> Array:
         return jnp.asarray(f(jnp.stack(coordinates)))
 
+    # The last axis first: the outermost `vmap` gives the first axis of the result.
     for i in reversed(range(d)):
-        evaluate = jax.vmap(
-            evaluate, in_axes=tuple(0 if j == i else None for j in range(d))
-        )
+        in_axes = tuple(0 if j == i else None for j in range(d))
+        evaluate = jax.vmap(evaluate, in_axes=in_axes)
     return evaluate(*positions)
 
 
 def sample(f: Formula, points: Array) -> Array:
     """`f` at points `(*shape, d)`: `(*shape, ...)`."""
-    flat = jax.vmap(lambda x: jnp.asarray(f(x)))(points.reshape(-1, points.shape[-1]))
-    return flat.reshape(*points.shape[:-1], *flat.shape[1:])
+    *shape, d = points.shape
+    # `f` may return a number instead of an array.
+    evaluate = jax.vmap(lambda x: jnp.asarray(f(x)))
+    flat = evaluate(points.reshape(-1, d))
+    return flat.reshape(*shape, *flat.shape[1:])

@@ -16,9 +16,7 @@ from .axis import Axis, Boundary, Modes, register
 # cache is a free choice.
 @functools.lru_cache(maxsize=256)
 def _equal_cells(lower: Real, upper: Real, n: Count) -> tuple[np.ndarray, np.ndarray]:
-    """Centres `(n,)` and widths `(n,)` of n equal cells, as arrays that cannot be
-    written to.
-    """
+    """Centres `(n,)` and widths `(n,)` of n equal cells, as read-only arrays."""
     width = (upper - lower) / n
     nodes = lower + width * (np.arange(n) + 0.5)
     weights = np.full(n, width)

@@ -33,9 +33,8 @@ def to_xarray(result: AnyResult) -> Dataset:
         import xarray
     record = describe(result)
     # Nodes are coordinates, times too if there are any; all other arrays are variables.
-    coordinates = {
-        f"x{i}": np.asarray(axis.nodes) for i, axis in enumerate(record.grid.axes)
-    }
+    axes = enumerate(record.grid.axes)
+    coordinates = {f"x{i}": np.asarray(axis.nodes) for i, axis in axes}
     if "times" in record.arrays:
         coordinates["time"] = record.times
     variables = {
@@ -45,24 +44,25 @@ def to_xarray(result: AnyResult) -> Dataset:
     }
     header = record.header
     names = ("kind", "fpsolve", "equation", "result", "tolerance", "bound_by")
-    attributes = {name: header[name] for name in names if name in header} | header[
-        "stats"
-    ]
+    attributes = {name: header[name] for name in names if name in header}
+    attributes |= header["stats"]
+    # As text, since netCDF has attributes of simple types only.
     attributes["grid"] = repr(record.grid)
     return xarray.Dataset(variables, coordinates, attributes)
 
 
 def from_xarray(dataset: Dataset) -> dict[str, np.ndarray]:
-    """The arrays of a dataset that was read back; pairs of real and imaginary parts are
-    joined.
-    """
+    """The arrays of a dataset that was read back; parts of complex ones are joined."""
     arrays = {name: dataset[name].to_numpy() for name in dataset.data_vars}
     if "time" in dataset.coords:
         arrays["times"] = dataset["time"].to_numpy()
     # netCDF has no complex numbers: `files` writes them as two real arrays.
-    for name in [
-        name.removesuffix("_imag") for name in arrays if name.endswith("_imag")
-    ]:
+    # A list, since the dictionary changes in the loop.
+    imaginary_parts = [name for name in arrays if name.endswith("_imag")]
+    for part in imaginary_parts:
+        name = part.removesuffix("_imag")
         if name + "_real" in arrays:
-            arrays[name] = arrays.pop(name + "_real") + 1j * arrays.pop(name + "_imag")
+            real = arrays.pop(name + "_real")
+            imaginary = arrays.pop(name + "_imag")
+            arrays[name] = real + 1j * imaginary
     return arrays

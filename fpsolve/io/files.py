@@ -69,9 +69,8 @@ def save(result: AnyResult, path: FilePath) -> None:
     else:
         # The dataset is made first: without xarray no file is begun.
         dataset = to_xarray(record)
-        write_atomically(
-            path, lambda file: _write_netcdf(dataset, record, path.parent, file)
-        )
+        write = lambda file: _write_netcdf(dataset, record, path.parent, file)
+        write_atomically(path, write)
 
 
 def load(path: FilePath) -> Record:
@@ -90,11 +89,13 @@ def load(path: FilePath) -> Record:
     cure = "Give a file that fpsolve saved; if it did, it is damaged: save it again."
     try:
         if path.suffix == ".npz":
+            # Arrays are read on access: all of them, before the file is closed.
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             return check_record(arrays, json.loads(str(arrays.pop("header"))))
         return check_record(*_read_netcdf(path))
     except UNREADABLE as error:
+        # The text of a `KeyError` is the name alone.
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         message = (
             f"path = {str(path)!r}: it must be a whole fpsolve file, and is not "
@@ -114,10 +115,12 @@ def check_path(path: FilePath) -> Path:
 
 def _write_npz(record: Record, file: BinaryIO) -> None:
     """The arrays by name, and the header as JSON."""
+    # A text is an array without dimensions, which needs no pickle.
+    header = np.array(json.dumps(record.header))
     np.savez(
         file,
         allow_pickle=False,
-        header=np.array(json.dumps(record.header)),
+        header=header,
         **record.arrays,
     )
 
@@ -147,5 +150,6 @@ def _read_netcdf(path: Path) -> tuple[dict[str, np.ndarray], Any]:
     with extra("io", "A .nc file"):
         import h5netcdf  # noqa: F401  # the engine by which xarray opens the file
         import xarray
+    # Times of a run are numbers, which xarray would take for dates.
     with xarray.open_dataset(path, engine="h5netcdf", decode_times=False) as dataset:
         return from_xarray(dataset), json.loads(dataset.attrs["header"])

@@ -38,9 +38,11 @@ def describe(result: AnyResult) -> Record:
 
 def read_grid(axes: list[dict[str, Any]]) -> Grid:
     """The grid that a header describes."""
-    return Grid(
-        *(AXES[axis["kind"]](axis["lower"], axis["upper"], axis["n"]) for axis in axes)
-    )
+    made = []
+    for axis in axes:
+        kind = AXES[axis["kind"]]
+        made.append(kind(axis["lower"], axis["upper"], axis["n"]))
+    return Grid(*made)
 
 
 def check_record(arrays: dict[str, np.ndarray], header: Any) -> Record:
@@ -56,7 +58,6 @@ def check_record(arrays: dict[str, np.ndarray], header: Any) -> Record:
             f"{FORMAT_VERSION}"
         )
     record = Record(header["kind"], read_grid(header["grid"]), arrays, header)
-    # The first array with a dimension fixes its length; all others must have the same.
     lengths = {f"x{i}": n for i, n in enumerate(record.grid.shape)}
     # All arrays that a result of this kind has.
     missing = [name for name in DIMENSIONS[record.kind] if name not in arrays]
@@ -69,9 +70,10 @@ def check_record(arrays: dict[str, np.ndarray], header: Any) -> Record:
                 f"the array {name} has {array.ndim} dimensions, not {len(names)}"
             )
         for dimension, n in zip(names, array.shape, strict=True):
-            if lengths.setdefault(dimension, n) != n:
+            # The grid gives the lengths in space, the first array each other one.
+            expected = lengths.setdefault(dimension, n)
+            if expected != n:
                 raise ValueError(
-                    f"the array {name} has length {n} along {dimension}, not "
-                    f"{lengths[dimension]}"
+                    f"the array {name} has length {n} along {dimension}, not {expected}"
                 )
     return record

@@ -1,9 +1,12 @@
 """Learning as imaginary-time dynamics: `fp.learning`.
 
 finitely many states   softmax_state, replicator, anneal
-parameters of a model  langevin_density: solved on a grid, as a wave, and sampled by SGLD
-an objective           minimise, by the ground state while D falls; simulated_annealing beside it
-its two roles          boltzmann_energy, same_state: a potential V, or a Boltzmann energy U
+parameters of a model  langevin_density: solved on a grid, as a wave, and sampled by
+                       SGLD
+an objective           minimise, by the ground state while D falls;
+                       simulated_annealing beside it
+its two roles          boltzmann_energy, same_state: a potential V, or a Boltzmann
+                       energy U
 """
 
 from .dictionary import BoltzmannEnergy as BoltzmannEnergy

@@ -5,9 +5,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class LearningConstants:
-    """Constants of `learning` that decide answers or costs. Each says where its value
-    comes from.
-    """
+    """Constants of `learning` that decide answers or costs, each with its origin."""
 
     # `softmax_state`
     # derived: roundings of a weight beside those of its exponent
@@ -36,12 +34,10 @@ class LearningConstants:
     # `langevin_density`
     # free choice: mass of a start that may be missing in the tails of its wave
     clipped_mass: float = 1e-9
-    # free choice: rounding of p / sqrt(pi) up to which a wave is evolved beside the
-    # density
+    # free choice: rounding of p / sqrt(pi) up to which there is a wave
     wave_tol: float = 1e-6
     bin_count: int = 25  # free choice: bins of the test, of some hundred walkers each
-    # free choice: cells of the bins in one of the grid, an error of 1/16 of h^2 in a
-    # basis
+    # free choice: cells of the bins in one of the grid, an error of h^2 / 16 in a basis
     bin_refinement: int = 4
     # free choice, usual: the least expected number of walkers in a bin
     least_count: float = 5.0
@@ -62,8 +58,7 @@ class LearningConstants:
     # free choice: D falls by it from one level to the next; above 1
     diffusion_ratio: float = 4.0
     most_levels: int = 48  # free choice: levels of D
-    # free choice: time of the first relaxation, in times L^2 / (pi^2 D) of the empty
-    # box
+    # free choice: first relaxation, in times L^2 / (pi^2 D) of the empty box
     relaxation: float = 1.0
     # free choice, for cost: the longest relaxation at one D, in units of the first
     longest_relaxation: float = 64.0
@@ -76,14 +71,11 @@ class LearningConstants:
     relax_tol: float = 1e-6
     tail: float = 1e-4  # free choice: Born weight that a box may leave out at each end
     margin_cells: int = 2  # free choice: cells that a box keeps beyond that
-    # free choice: a box is sampled anew where an axis becomes shorter than this part of
-    # it
+    # free choice: part of an axis below which a shorter box is sampled anew
     shrinks: float = 0.8
-    # free choice: cells in a standard deviation above which the same samples serve
-    # again
+    # free choice: cells in a standard deviation from which the same samples serve again
     resolved_cells: float = 3.0
-    # free choice: standard deviation of the last wave in units of the box, where none
-    # is given
+    # free choice: deviation of the last wave in units of the box, if none is given
     tol: float = 1e-3
     # free choice: standard deviations within which two searches have ended in one well
     same_well: float = 6.0

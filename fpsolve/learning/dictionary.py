@@ -2,7 +2,8 @@
 a process.
 
     H = -D Lap + zeta,  H psi_0 = E_0 psi_0          U = -2 D log psi_0  + constant
-    zeta - E_0 = V_S[U] = |grad U|^2 / (4 D) - Lap U / 2,       |psi_0|^2 = exp(-U / D) / Z
+    zeta - E_0 = V_S[U] = |grad U|^2 / (4 D) - Lap U / 2
+    |psi_0|^2 = exp(-U / D) / Z
 
 The dynamics of zeta as a potential is the Fokker-Planck equation of U, level by level:
 gap and all. zeta itself is not U: for zeta = x^2 / 2 the variance of |psi_0|^2 is
@@ -118,18 +119,22 @@ def boltzmann_energy(
     other = spectrum(equation, beside, 2, check=False)
     wave = _positive(np.asarray(modes.vectors[0]))
     # The other wave at the nodes of the grid, both relative to their largest values.
-    moved = transferred(
-        beside, grid, _positive(np.asarray(other.vectors[0]))[None], spectral
-    )[0]
+    other_wave = _positive(np.asarray(other.vectors[0]))
+    moved = transferred(beside, grid, other_wave[None], spectral)[0]
     floor = CONSTANTS.negligible_wave * np.max(wave)
     known = (wave > floor) & (moved > floor)
-    energy = -2 * number * np.log(np.where(known, wave, 1) / np.max(wave))
-    energy_moved = -2 * number * np.log(np.where(known, moved, 1) / np.max(moved))
+    # Both from their largest values, where U is zero.
+    ratio = np.where(known, wave, 1) / np.max(wave)
+    other_ratio = np.where(known, moved, 1) / np.max(moved)
+    energy = -2 * number * np.log(ratio)
+    other_energy = -2 * number * np.log(other_ratio)
+    difference = np.abs(energy - other_energy)
+    # A finite value where U is not known, so that splines through it are finite.
     ceiling = float(np.max(energy[known]))
     dtype = modes.values.dtype
     return BoltzmannEnergy(
         values=as_array(np.where(known, energy, ceiling), dtype),
-        error=as_array(np.where(known, np.abs(energy - energy_moved), np.inf), dtype),
+        error=as_array(np.where(known, difference, np.inf), dtype),
         known=jnp.asarray(known),
         ground_energy=modes.values[0],
         gap=modes.gap,
@@ -178,6 +183,7 @@ def same_state(
 
 def _positive(wave: np.ndarray) -> np.ndarray:
     """A ground state with the sign that makes its sum positive."""
+    # An eigenvector has any sign, and a ground state only one.
     return wave * np.sign(np.sum(wave))
 
 
@@ -187,7 +193,8 @@ def _variances(grid: Grid, density: np.ndarray) -> np.ndarray:
     masses = masses / np.sum(masses)
     found = []
     for i, axis in enumerate(grid.axes):
-        marginal = np.sum(masses, axis=tuple(j for j in range(grid.ndim) if j != i))
+        others = tuple(j for j in range(grid.ndim) if j != i)
+        marginal = np.sum(masses, axis=others)
         mean = marginal @ axis.nodes
         found.append(marginal @ (axis.nodes - mean) ** 2)
     return np.asarray(found)

@@ -1,7 +1,8 @@
 """Temperature annealing of finitely many states: the master equation of a Markov chain
 that is cooled.
 
-    d p_i / dt = sum_j ( w_ij p_j - w_ji p_i ),      w_ij = k_ij / (1 + e^{beta(t) (E_i - E_j)})     from j to i
+    d p_i / dt = sum_j ( w_ij p_j - w_ji p_i )
+    w_ij = k_ij / (1 + e^{beta(t) (E_i - E_j)})      from j to i
 
 Heat-bath rates balance in detail for the Gibbs weights softmax(-beta E), the Born
 weights of the imaginary-time state at tau = beta / 2 (`finite_state`). With beta
@@ -77,7 +78,8 @@ def anneal(
     """The weights of a Markov chain on finitely many states while its temperature
     falls.
 
-        d p_i / dt = sum_j ( w_ij p_j - w_ji p_i ),      w_ij = k_ij / (1 + e^{beta(t) (E_i - E_j)})
+        d p_i / dt = sum_j ( w_ij p_j - w_ji p_i )
+        w_ij = k_ij / (1 + e^{beta(t) (E_i - E_j)})
 
     **Arguments**
 
@@ -119,15 +121,14 @@ def anneal(
         )
     rates = _check_rates(rates, n)
     times = check_times(times)
-    tolerance = check_tolerance(tol, energies.dtype, default=CONSTANTS.anneal_tol)
-    read = read_function(
-        lambda t: jnp.asarray(schedule(t), energies.dtype), np.zeros((), energies.dtype)
-    )
+    dtype = energies.dtype
+    tolerance = check_tolerance(tol, dtype, default=CONSTANTS.anneal_tol)
+    at_zero = np.zeros((), dtype)
+    read = read_function(lambda t: jnp.asarray(schedule(t), dtype), at_zero)
     weights = _check_initial(initial, n)
     if weights is None:
-        weights = jax.nn.softmax(
-            -_betas(read, jnp.zeros(1, energies.dtype))[0] * energies
-        )
+        first_beta = _betas(read, jnp.zeros(1, dtype))[0]
+        weights = jax.nn.softmax(-first_beta * energies)
     at_times = _betas(read, times)
     _check_betas(at_times)
 
@@ -138,24 +139,19 @@ def anneal(
         steps *= CONSTANTS.anneal_step_factor
         values = _run(energies, rates, read, weights, times, steps)
         # The difference is 15 times the error of the finer run, if it falls by order 2.
-        error = (
-            jnp.sum(jnp.abs(values - before), axis=1) / CONSTANTS.anneal_error_divisor
-        )
+        apart = jnp.sum(jnp.abs(values - before), axis=1)
+        error = apart / CONSTANTS.anneal_error_divisor
+        # Under a transformation of JAX the error has no value: one comparison is made.
         is_last = not is_concrete(error) or steps >= CONSTANTS.anneal_most_steps
         if is_last or float(jnp.max(error)) <= tolerance:
             break
         before = values
-    code = jnp.where(
-        jnp.max(error) <= tolerance,
-        code_of("successful"),
-        code_of("tolerance_not_reached"),
-    )
+    largest = jnp.max(error)
+    success, failure = code_of("successful"), code_of("tolerance_not_reached")
+    code = jnp.where(largest <= tolerance, success, failure)
     if throw and is_concrete(code):
-        raise_failure(
-            code,
-            f"estimated error {float(jnp.max(error)):.1e}, tol {tolerance:.1e}.",
-            has_throw=True,
-        )
+        detail = f"estimated error {float(largest):.1e}, tol {tolerance:.1e}."
+        raise_failure(code, detail, has_throw=True)
     return _result(energies, rates, times, at_times, values, error, code)
 
 
@@ -225,15 +221,19 @@ def _run(
     """The weights at all times `(T, n)`, after `steps` steps in each interval.
     **Raises** `ValueError` for a negative beta.
     """
-    starts = jnp.concatenate([jnp.zeros(1, times.dtype), times[:-1]])
+    zero = jnp.zeros(1, times.dtype)
+    starts = jnp.concatenate([zero, times[:-1]])
+    intervals = times - starts
+    # The midpoints of all steps.
     parts = (jnp.arange(steps, dtype=times.dtype) + 0.5) / steps
-    places = (starts[:, None] + (times - starts)[:, None] * parts).ravel()
-    lengths = jnp.repeat((times - starts) / steps, steps)
+    places = (starts[:, None] + intervals[:, None] * parts).ravel()
+    lengths = jnp.repeat(intervals / steps, steps)
     block = CONSTANTS.anneal_block
     # All blocks have one size, so that there is one program: the last is filled up with
     # steps of no length.
     missing = -len(places) % block
-    places, lengths = jnp.pad(places, (0, missing)), jnp.pad(lengths, (0, missing))
+    places = jnp.pad(places, (0, missing))
+    lengths = jnp.pad(lengths, (0, missing))
     states = []
     for first in range(0, len(places), block):
         betas = _betas(read, places[first : first + block])
@@ -262,9 +262,8 @@ def _steps(
 
 
 def _jumps(energies: Array, rates: Array, beta: Array) -> Array:
-    """The rates `(n, n)` of jumps, from the column to the row, with a diagonal of
-    zeros.
-    """
+    """The rates `(n, n)` of jumps from column to row, with a diagonal of zeros."""
+    # `sigmoid` is 1 / (1 + e^z) without an overflow of e^z, whose derivative is NaN.
     jumps = rates * jax.nn.sigmoid(-beta * (energies[:, None] - energies))
     return jumps - jnp.diag(jnp.diag(jumps))
 
@@ -282,22 +281,31 @@ def _result(
     log_gibbs = jax.nn.log_softmax(-betas[:, None] * energies, axis=1)
     gibbs = jnp.exp(log_gibbs)
     held = values > 0
-    kl = jnp.sum(
-        jnp.where(held, values * (jnp.log(jnp.where(held, values, 1)) - log_gibbs), 0),
-        axis=1,
-    )
+    # 0 log 0 = 0; the inner `where` keeps its derivative finite.
+    log_ratio = jnp.log(jnp.where(held, values, 1)) - log_gibbs
+    kl = jnp.sum(jnp.where(held, values * log_ratio, 0), axis=1)
     tv = jnp.sum(jnp.abs(values - gibbs), axis=1) / 2
 
     def gap(beta: Array, log_pi: Array) -> Array:
         # Detailed balance makes pi^{-1/2} W pi^{1/2} symmetric, with the entries k / (2
         # cosh(beta (E_i - E_j) / 2)).
-        coupling = rates / (2 * jnp.cosh(beta * (energies[:, None] - energies) / 2))
+        differences = energies[:, None] - energies
+        coupling = rates / (2 * jnp.cosh(beta * differences / 2))
         leaving = jnp.sum(_jumps(energies, rates, beta), axis=0)
         symmetric = coupling - jnp.diag(jnp.diag(coupling)) - jnp.diag(leaving)
+        # The largest eigenvalue is zero, that of the Gibbs weights.
         return -jnp.linalg.eigvalsh(symmetric)[-2]
 
-    ground = values @ (energies == jnp.min(energies)).astype(values.dtype)
-    gaps = jax.vmap(gap)(betas, log_gibbs)
+    is_lowest = energies == jnp.min(energies)
     return DiscreteAnnealing(
-        times, betas, values, gibbs, kl, tv, gaps, ground, error, code
+        times=times,
+        beta=betas,
+        values=values,
+        gibbs=gibbs,
+        kl=kl,
+        tv=tv,
+        gap=jax.vmap(gap)(betas, log_gibbs),
+        ground=values @ is_lowest.astype(values.dtype),
+        error=error,
+        code=code,
     )

@@ -1,8 +1,11 @@
 """Softmax and sigmoid as imaginary-time states of a system with finitely many states.
 
-    psi_i(tau) = psi_i(0) e^{-tau E_i} / norm                   d_tau psi = -(H - <H>) psi,  H = diag(E)
-    Born weights   psi_i^2 = softmax(-2 tau E)                  from equal amplitudes
-    Gibbs weights  softmax(-beta E) at beta = 2 tau             two states: sigmoid(beta (E_2 - E_1))
+    psi_i(tau) = psi_i(0) e^{-tau E_i} / norm
+    d_tau psi = -(H - <H>) psi,  H = diag(E)
+
+    Born weights   psi_i^2 = softmax(-2 tau E)        from equal amplitudes
+    Gibbs weights  softmax(-beta E) at beta = 2 tau
+                   two states: sigmoid(beta (E_2 - E_1))
 
 The energies may have any zero. Everything is computed from logarithms, so that no tau
 overflows.
@@ -50,9 +53,7 @@ class FiniteState(eqx.Module):
 
     @property
     def beta(self) -> Array:
-        """The inverse temperatures 2 tau at which the Gibbs weights are the Born
-        weights, `(T,)`.
-        """
+        """beta = 2 tau `(T,)`, at which the Gibbs weights are the Born weights."""
         return 2 * self.times
 
 
@@ -87,11 +88,9 @@ def softmax_state(
         raise_value_error(
             "times.shape", times.shape, "it must be (T,) or a number", cure
         )
-    amplitudes = (
-        jnp.ones_like(energies)
-        if initial is None
-        else check_vector("initial", initial, 2)
-    )
+    amplitudes = jnp.ones_like(energies)
+    if initial is not None:
+        amplitudes = check_vector("initial", initial, 2)
     if amplitudes.shape != energies.shape:
         raise_value_error(
             "initial.shape",
@@ -114,26 +113,26 @@ def _state(energies: Array, times: Array, initial: Array) -> FiniteState:
     # A zero amplitude has the weight zero at all times, and its logarithm no
     # derivative.
     held = initial != 0
-    log_initial = jnp.where(
-        held, jnp.log(jnp.where(held, jnp.abs(initial), 1)), -jnp.inf
-    )
+    log_sizes = jnp.log(jnp.where(held, jnp.abs(initial), 1))
+    log_initial = jnp.where(held, log_sizes, -jnp.inf)
     exponents = 2 * (log_initial - times[:, None] * energies)
     weights = jax.nn.softmax(exponents, axis=1)
-    wave = jnp.sign(initial) * jnp.exp(jax.nn.log_softmax(exponents, axis=1) / 2)
+    log_sizes = jax.nn.log_softmax(exponents, axis=1) / 2
+    wave = jnp.sign(initial) * jnp.exp(log_sizes)
     log_norm = jax.scipy.special.logsumexp(exponents, axis=1) / 2
     mean = weights @ energies
+    # From the mean: a difference of two squares would cancel.
     offsets = energies - mean[:, None]
     variance = jnp.sum(weights * offsets**2, axis=1)
     # An exponent x has the rounding eps |x|, which is relative in its weight.
-    depth = 2 * times * (jnp.max(jnp.abs(energies)) + jnp.abs(mean))
+    largest = jnp.max(jnp.abs(energies))
+    depth = 2 * times * (largest + jnp.abs(mean))
     error = jnp.finfo(energies.dtype).eps * (CONSTANTS.state_roundings + depth)
     return FiniteState(times, energies, wave, weights, log_norm, mean, variance, error)
 
 
 def check_vector(name: str, value: Numbers, least: int) -> Array:
-    """A vector `(n,)` of finite real numbers, n at least `least`. **Raises**
-    `ValueError` otherwise.
-    """
+    """A finite real vector `(n,)`, n >= `least`. **Raises** `ValueError` otherwise."""
     cure = f"Give at least {least} finite real numbers."
     if is_concrete(value):
         array = check_numbers(name, value, "it must hold real numbers", cure)

@@ -116,7 +116,8 @@ def langevin_density(
     """The density of parameters under (stochastic gradient) Langevin dynamics on a
     loss, solved and sampled.
 
-        theta' = theta - h grad loss(theta, batch) + sqrt(2 h D) N       d_t p = div(p grad U) + D Lap p
+        theta' = theta - h grad loss(theta, batch) + sqrt(2 h D) N
+        d_t p = div(p grad U) + D Lap p
 
     **Arguments**
 
@@ -136,10 +137,9 @@ def langevin_density(
     `fp.evolve` raises.
 
     **Keeps**: mass. The walkers have the density only for h -> 0: read `noise` and
-    `euler`, which should
-    be far below 1. **Cost**: a density and its wave, and t / h gradients of every
-    walker.
-    **Reference**: Welling and Teh, ICML 2011; theorems T1 and T29 of this library.
+    `euler`, which should be far below 1. **Cost**: a density and its wave, and t / h
+    gradients of every walker. **Reference**: Welling and Teh, ICML 2011; theorems T1
+    and T29 of this library.
 
     ```python
     import jax, jax.numpy as jnp
@@ -186,11 +186,10 @@ def langevin_density(
                 "walkers need a key of jax.random",
                 "Give jax.random.key(0), say.",
             )
-    size = (
-        rows
-        if batch is None
-        else check_integer("batch", batch, 1, f"Give a number up to {rows}, or None.")
-    )
+    size = rows
+    if batch is not None:
+        cure = f"Give a number up to {rows}, or None."
+        size = check_integer("batch", batch, 1, cure)
     if size > rows:
         raise_value_error(
             "batch", batch, f"there are {rows} rows", "Give fewer, or None."
@@ -201,16 +200,14 @@ def langevin_density(
     solved = evolve(equation, initial, times, grid=grid, scheme=scheme, check=check)
     wave, difference = _image(equation, initial, solved)
     if step is None:
-        return LangevinDensity(
-            solved, wave, difference, None, None, None, None, None, None
-        )
+        nothing = (None,) * 6
+        return LangevinDensity(solved, wave, difference, *nothing)
     _check_mean(loss, full, initial, data, grid.ndim)
-    # Rows of another number have another shape, for which the loss is read again.
-    read = (
-        full
-        if size == rows
-        else _read(loss, grid.ndim, jax.tree.map(lambda column: column[:size], data))
-    )
+    read = full
+    if size != rows:
+        # Rows of another number have another shape, for which the loss is read again.
+        some = jax.tree.map(lambda column: column[:size], data)
+        read = _read(loss, grid.ndim, some)
     losses = (full, read)
     found = _walkers(losses, data, initial, solved, float(step), size, walkers, key)
     tests = _tests(solved, np.asarray(found.positions))
@@ -228,7 +225,7 @@ def langevin_density(
 
 
 def _check_data(data: Any) -> Any:
-    """The data as arrays with equal numbers of rows. **Raises** `ValueError` otherwise."""
+    """The data as arrays of equally many rows. **Raises** `ValueError` otherwise."""
     cure = "Give an array, or a tuple of arrays, with one row a datum."
     columns = jax.tree.leaves(data)
     if not columns:
@@ -237,17 +234,12 @@ def _check_data(data: Any) -> Any:
         check_numbers("data", column, "it must hold real numbers", cure)
         for column in columns
     ]
-    if (
-        any(array.ndim == 0 for array in arrays)
-        or len({len(array) for array in arrays}) != 1
-        or len(arrays[0]) == 0
-    ):
-        raise_value_error(
-            "data",
-            [array.shape for array in arrays],
-            "its arrays must have equally many rows",
-            cure,
-        )
+    shapes = [array.shape for array in arrays]
+    counts = {shape[:1] for shape in shapes}
+    # A number has no rows, and an empty array has none either.
+    if len(counts) != 1 or counts & {(), (0,)}:
+        allowed = "its arrays must have equally many rows"
+        raise_value_error("data", shapes, allowed, cure)
     for array in arrays:
         if not np.all(np.isfinite(array)):
             raise_value_error(
@@ -279,12 +271,13 @@ def _check_mean(
     """
     theta = jnp.broadcast_to(initial.mean, (dim,))
     doubled = jax.tree.map(lambda column: jnp.concatenate([column, column]), data)
-    once, twice = float(full(theta, data)), float(jnp.asarray(loss(theta, doubled)))
+    once = float(full(theta, data))
+    twice = float(jnp.asarray(loss(theta, doubled)))
     rounding = CONSTANTS.mean_roundings * float(jnp.finfo(theta.dtype).eps)
     if not abs(twice - once) <= rounding * max(abs(once), abs(twice)):
         allowed = (
-            f"on every row twice it is {twice / once:.4g} times as large, and must be a "
-            "mean over the rows"
+            f"on every row twice it is {twice / once:.4g} times as large, and must be "
+            "a mean over the rows"
         )
         raise_value_error(
             "loss", once, allowed, "Take jnp.mean over the rows, also of a penalty."
@@ -309,17 +302,14 @@ def _walkers(
     start_key, walk_key, noise_key = jax.random.split(key, 3)
     mean = jnp.broadcast_to(initial.mean, (dim,))
     covariance = initial.covariance
-    matrix = (
-        covariance
-        if covariance.ndim == 2
-        else jnp.diag(jnp.broadcast_to(covariance, (dim,)))
-    )
-    start = jax.random.multivariate_normal(start_key, mean, matrix, (walkers,))
+    if covariance.ndim < 2:
+        covariance = jnp.diag(jnp.broadcast_to(covariance, (dim,)))
+    start = jax.random.multivariate_normal(start_key, mean, covariance, (walkers,))
     # Steps of equal length from one output time to the next, at most h.
     intervals = np.diff(np.asarray(solved.times), prepend=0.0)
-    counts = np.maximum(
-        np.ceil(intervals / step * (1 - CONSTANTS.step_rounding)).astype(int), 1
-    )
+    # An interval that was computed may exceed a whole number of steps by rounding.
+    steps = intervals / step * (1 - CONSTANTS.step_rounding)
+    counts = np.maximum(np.ceil(steps).astype(int), 1)
     diffusion = as_array(solved.equation.diffusion)
     lengths = as_array(intervals / counts)
     positions = walk(
@@ -358,9 +348,8 @@ def _image(
     # In its tails a normal density may be far above sqrt(pi), where it is clipped, as
     # in a run of the density.
     fraction = as_array(CONSTANTS.clipped_mass, density.dtype)
-    start = clip_tails(
-        density, log_sqrt_pi, grid.weights.astype(density.dtype), fraction
-    )
+    weights = grid.weights.astype(density.dtype)
+    start = clip_tails(density, log_sqrt_pi, weights, fraction)
     if solved.scheme.spectral:
         # A run in a basis has evolved the density itself where the basis does not
         # resolve the wave.
@@ -370,15 +359,15 @@ def _image(
         has_wave = is_wave_representable(size, density.dtype, CONSTANTS.wave_tol)
     if not has_wave:
         return None, None
-    image = equation.schrodinger()
-    wave = evolve(
-        image,
+    run = evolve(
+        equation.schrodinger(),
         start,
         solved.times,
         grid=grid,
         scheme=solved.scheme,
         check=False,
         throw=False,
-    ).values
+    )
+    wave = run.values
     apart = grid.integrate(jnp.abs(solved.values - jnp.exp(log_sqrt_pi) * wave))
     return wave, apart / grid.integrate(jnp.abs(solved.values))

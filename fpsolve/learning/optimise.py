@@ -20,7 +20,6 @@ imaginary time).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -35,13 +34,12 @@ from ..core.checks import (
     raise_value_error,
 )
 from ..core.content import read_at
-from ..core.program import full_precision, sampling_program
+from ..core.program import full_precision
 from ..core.result import CODES, raise_failure
 from ..core.result import code as code_of
 from ..core.types import Count, Formula, Numbers, Real
-from ..grid import Grid, Reflecting
+from .box_search import Search, Settings, search
 from .constants import CONSTANTS
-from .relax import born_moments, relax, unit_grid
 
 
 class Minimum(eqx.Module):
@@ -123,14 +121,13 @@ def minimise(
     """
     low, high = check_box(lower, upper)
     dim = len(low)
+    # Fewer along each axis in more dimensions: a box has nodes^d samples.
     if nodes is None:
         nodes = CONSTANTS.nodes[dim - 1]
     nodes = check_integer("nodes", nodes, 8, "Give 33, say.")
-    ratio = (
-        CONSTANTS.diffusion_ratio
-        if ratio is None
-        else check_finite_number("ratio", ratio)
-    )
+    if ratio is None:
+        ratio = CONSTANTS.diffusion_ratio
+    ratio = check_finite_number("ratio", ratio)
     if ratio <= 1:
         raise_value_error(
             "ratio", ratio, "D must fall: it must be above 1", "Give 4.0."
@@ -148,36 +145,13 @@ def minimise(
             "Leave it out, or give a larger one.",
         )
     read = read_objective(objective, (low + high) / 2)
-    settings = _Settings(read, diffusion, ratio, tol)
+    settings = Settings(read, diffusion, ratio, tol)
 
-    first = _search(settings, low, high, nodes)
+    first = search(settings, low, high, nodes)
     # The second look: other nodes, so that no box of the two has the same places.
-    second = _search(settings, low, high, max(8, round(CONSTANTS.second_nodes * nodes)))
+    other_nodes = max(8, round(CONSTANTS.second_nodes * nodes))
+    second = search(settings, low, high, other_nodes)
     return _conclude(first, second, throw)
-
-
-class _Settings(NamedTuple):
-    read: Callable[[Array], Array]
-    diffusion: float | None
-    ratio: float
-    tol: float
-
-
-class _Level(NamedTuple):
-    diffusion: float
-    energy: float
-    width: np.ndarray
-
-
-class _Search(NamedTuple):
-    """The best place `(d,)`, its value, the last level, the widths, evaluations, and
-    all levels.
-    """
-
-    x: np.ndarray
-    value: float
-    levels: list[_Level]
-    evaluations: int
 
 
 def check_box(lower: Numbers, upper: Numbers) -> tuple[np.ndarray, np.ndarray]:
@@ -185,14 +159,10 @@ def check_box(lower: Numbers, upper: Numbers) -> tuple[np.ndarray, np.ndarray]:
     cure = "Give numbers, or (d,) numbers, with lower below upper."
     corners = []
     for name, value in (("lower", lower), ("upper", upper)):
-        array = np.atleast_1d(
-            check_numbers(name, value, "it must hold real numbers", cure)
-        ).astype(float)
-        if (
-            array.ndim != 1
-            or not 1 <= len(array) <= 3
-            or not np.all(np.isfinite(array))
-        ):
+        array = check_numbers(name, value, "it must hold real numbers", cure)
+        array = np.atleast_1d(array).astype(float)
+        is_corner = array.ndim == 1 and 1 <= len(array) <= 3
+        if not (is_corner and np.all(np.isfinite(array))):
             raise_value_error(
                 name,
                 value,
@@ -200,14 +170,15 @@ def check_box(lower: Numbers, upper: Numbers) -> tuple[np.ndarray, np.ndarray]:
                 cure,
             )
         corners.append(array)
-    if corners[0].shape != corners[1].shape or not np.all(corners[0] < corners[1]):
+    low, high = corners
+    if low.shape != high.shape or not np.all(low < high):
         raise_value_error(
             "lower, upper",
             (lower, upper),
             "lower must be below upper in every direction",
             cure,
         )
-    return corners[0], corners[1]
+    return low, high
 
 
 def read_objective(objective: Formula, place: np.ndarray) -> Callable[[Array], Array]:
@@ -217,6 +188,7 @@ def read_objective(objective: Formula, place: np.ndarray) -> Callable[[Array], A
     cure = "Give a function of x (d,) to a scalar: lambda x: jnp.sum(x**2), say."
     if not callable(objective):
         raise_value_error("objective", objective, "it must be a function", cure)
+    # One evaluation at a place of the box shows whether it is a scalar function.
     try:
         read = read_at(objective, len(place))
         shape = jnp.shape(read(as_array(place)))
@@ -232,171 +204,13 @@ def read_objective(objective: Formula, place: np.ndarray) -> Callable[[Array], A
     return read
 
 
-@sampling_program
-def sample_box(
-    read: Callable[[Array], Array], lower: Array, upper: Array, grid: Grid
-) -> Array:
-    """The objective at the centres of the cells of a box, `(*shape)`; `grid` counts the
-    cells.
-    """
-    cells = jnp.asarray(grid.shape, lower.dtype)
-    return grid.sample(lambda x: read(lower + (upper - lower) * x / cells))
-
-
-def _search(
-    settings: _Settings, low: np.ndarray, high: np.ndarray, nodes: int
-) -> _Search:
-    """One search: boxes that follow the wave while D falls."""
-    dim = len(low)
-    box = high - low
-    grid = unit_grid((nodes,) * dim)
-    diffusion = settings.diffusion
-    wave = np.ones(grid.shape)
-    evaluations, levels = 0, []
-    best_x, best_value = low, np.inf
-    values: np.ndarray | None = None
-    mean = (low + high) / 2
-    for _ in range(CONSTANTS.most_levels):
-        places = [
-            np.asarray(axis.nodes)
-            for axis in Grid(*map(Reflecting, low, high, grid.shape)).axes
-        ]
-        if values is None:
-            values = _sampled(settings.read, low, high, grid)
-            evaluations += values.size
-            index = np.unravel_index(int(np.argmin(values)), values.shape)
-            if values[index] < best_value:
-                best_value = float(values[index])
-                best_x = np.asarray(
-                    [axis[i] for axis, i in zip(places, index, strict=True)]
-                )
-        if diffusion is None:
-            # The kinetic energy of a wave that fills the box, in units of the spread of
-            # the values.
-            diffusion = (
-                CONSTANTS.first_diffusion
-                * max(float(np.std(values)), np.finfo(float).tiny)
-                * np.max(box) ** 2
-            )
-            diffusion = diffusion / np.pi**2
-        cells = (high - low) / nodes
-        # The time in which an empty box relaxes, along its longest axis.
-        time = CONSTANTS.relaxation * np.max(high - low) ** 2 / (np.pi**2 * diffusion)
-        found = relax(
-            as_array(values),
-            as_array(diffusion / cells**2),
-            as_array(wave),
-            as_array(time),
-            grid,
-        )
-        wave = np.asarray(found.wave)
-        mean, width = born_moments(wave, places)
-        levels.append(_Level(diffusion, float(found.energy), width))
-        if np.all(width <= settings.tol * box):
-            break
-        diffusion = diffusion / settings.ratio
-        new_low, new_high = _box_of(wave, places, low, high)
-        is_smaller = np.any(new_high - new_low < CONSTANTS.shrinks * (high - low))
-        is_coarse = np.any(width < CONSTANTS.resolved_cells * cells)
-        if not is_smaller and _is_collapsed(wave):
-            # Several wells, each held by a node or two: the cells are too wide to tell
-            # more, so the deepest is taken.
-            new_low, new_high = _around(best_x, cells, low, high)
-            is_smaller = is_coarse = True
-        if is_smaller and is_coarse:
-            wave = _on_box(wave, places, new_low, new_high, grid)
-            low, high, values = new_low, new_high, None
-    # The mean of the last wave lies between nodes.
-    at_mean = float(settings.read(as_array(mean)))
-    if at_mean < best_value:
-        best_value, best_x = at_mean, mean
-    return _Search(best_x, best_value, levels, evaluations + 1)
-
-
-def _sampled(
-    read: Callable[[Array], Array], low: np.ndarray, high: np.ndarray, grid: Grid
-) -> np.ndarray:
-    """The values `(*shape)`. **Raises** `ValueError` where one is not finite."""
-    values = np.asarray(sample_box(read, as_array(low), as_array(high), grid))
-    if not np.all(np.isfinite(values)):
-        index = np.unravel_index(int(np.argmax(~np.isfinite(values))), values.shape)
-        place = low + (high - low) * (np.asarray(index) + 0.5) / np.asarray(
-            values.shape
-        )
-        allowed = f"it must be finite in the box, and is not at x = {place}"
-        raise_value_error(
-            "objective",
-            float(values[index]),
-            allowed,
-            "Move the box, or bound the objective there.",
-        )
-    return values
-
-
-def _is_collapsed(wave: np.ndarray) -> bool:
-    """Whether a wave `(*shape)` of norm 1 is held by a few nodes: 1 / sum psi^4 counts
-    those that it occupies.
-    """
-    return float(1 / np.sum(wave**4)) < CONSTANTS.collapsed_nodes**wave.ndim
-
-
-def _around(
-    x: np.ndarray, cells: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """A box of some cells about a place, within the box."""
-    reach = CONSTANTS.collapsed_reach * cells
-    return np.maximum(low, x - reach), np.minimum(high, x + reach)
-
-
-def _box_of(
-    wave: np.ndarray, places: list[np.ndarray], low: np.ndarray, high: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The part of a box that holds the Born weights but for their tails."""
-    new_low, new_high = low.copy(), high.copy()
-    for i, nodes in enumerate(places):
-        marginal = np.sum(wave**2, axis=tuple(j for j in range(wave.ndim) if j != i))
-        cumulative = np.cumsum(marginal)
-        first = (
-            int(np.searchsorted(cumulative, CONSTANTS.tail)) - CONSTANTS.margin_cells
-        )
-        last = (
-            int(np.searchsorted(cumulative, 1 - CONSTANTS.tail))
-            + CONSTANTS.margin_cells
-        )
-        cell = nodes[1] - nodes[0]
-        if first > 0:
-            new_low[i] = nodes[first] - cell / 2
-        if last < len(nodes) - 1:
-            new_high[i] = nodes[last] + cell / 2
-    return new_low, new_high
-
-
-def _on_box(
-    wave: np.ndarray,
-    places: list[np.ndarray],
-    low: np.ndarray,
-    high: np.ndarray,
-    grid: Grid,
-) -> np.ndarray:
-    """A wave at the nodes of another box, by linear interpolation: a start for the next
-    relaxation.
-    """
-    axes = Grid(*map(Reflecting, low, high, grid.shape)).axes
-    for i, axis in enumerate(axes):
-        interpolated = [
-            np.interp(axis.nodes, places[i], row)
-            for row in np.moveaxis(wave, i, -1).reshape(-1, axis.n)
-        ]
-        moved = np.asarray(interpolated).reshape(*np.delete(wave.shape, i), axis.n)
-        wave = np.moveaxis(moved, -1, i)
-    # No place is left without weight, so that the wave can return.
-    return wave + CONSTANTS.tail * np.max(wave)
-
-
-def _conclude(first: _Search, second: _Search, throw: bool) -> Minimum:
+def _conclude(first: Search, second: Search, throw: bool) -> Minimum:
     """The better of two searches, with what their comparison says."""
-    best, other = (first, second) if first.value <= second.value else (second, first)
+    best, other = first, second
+    if second.value < first.value:
+        best, other = second, first
     last, last_other = best.levels[-1], other.levels[-1]
+    # The energy of a ground state is above the minimum of the potential.
     zero_point = max(last.energy - best.value, last_other.energy - other.value, 0.0)
     apart = np.abs(best.x - other.x)
     deviation = np.maximum(last.width, last_other.width)

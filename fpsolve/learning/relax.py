@@ -1,7 +1,8 @@
 """The inner loop of the optimiser: a wave relaxes to the ground state of H = -D Lap + V
 on sampled values.
 
-    d_tau psi = -(H - <H>) psi,       H from the values of V on cells of a box with reflecting walls
+    d_tau psi = -(H - <H>) psi
+    H from the values of V on cells of a box with reflecting walls
 
 It has relaxed when Var(H) t is small beside <V> - min V: what still decays, decays more
 slowly than 1 / t. After each look the time is doubled. Lengths are measured in cells,
@@ -52,13 +53,13 @@ def relax(
     dtype = values.dtype
     # Fluxes of all faces of an axis have one D; without a slope rates are equal both
     # ways.
-    shapes = [
-        tuple(n - (j == i) for j, n in enumerate(grid.shape)) for i in range(grid.ndim)
-    ]
-    faces = tuple(
-        jnp.full(shape, diffusion[i], dtype) for i, shape in enumerate(shapes)
-    )
-    samples = Samples(faces, tuple(map(jnp.zeros_like, faces)), values, None)
+    faces = []
+    for i in range(grid.ndim):
+        # An axis has one face between each two of its cells.
+        shape = tuple(n - (j == i) for j, n in enumerate(grid.shape))
+        faces.append(jnp.full(shape, diffusion[i], dtype))
+    slopes = tuple(map(jnp.zeros_like, faces))
+    samples = Samples(tuple(faces), slopes, values, None)
     operator = ScharfetterGummel().assemble(samples, grid, dtype)
     # From here on levels are counted from just below the lowest one, so that the wave
     # does not decay to nothing.
@@ -74,50 +75,47 @@ def relax(
         image = operator.hamiltonian(wave)
         energy = jnp.sum(wave * image)
         variance = jnp.sum((image - energy * wave) ** 2)
-        return Relaxed(
-            wave, energy, variance, jnp.sum(wave**2 * values), time, products
-        )
+        potential = jnp.sum(wave**2 * values)
+        return Relaxed(wave, energy, variance, potential, time, products)
 
     def advance(state: tuple[Relaxed, Array]) -> tuple[Relaxed, Array]:
         now, looks = state
         # |exp(-s H) psi| >= exp(-s <H>): the norm stays a number.
-        longest = CONSTANTS.largest_decay / jnp.maximum(
-            now.energy, jnp.finfo(dtype).tiny
-        )
+        positive_energy = jnp.maximum(now.energy, jnp.finfo(dtype).tiny)
+        longest = CONSTANTS.largest_decay / positive_energy
         length = jnp.minimum(jnp.where(looks == 0, time, now.time), longest)
         taken = method.apply(prepared, now.wave, length[None], tol, 0.0)
         # The ground state has no sign; what is below zero is rounding.
         wave = jnp.maximum(taken.field[0], 0)
-        return measured(
-            wave, now.time + length, now.products + taken.calls.astype(dtype)
-        ), looks + 1
+        products = now.products + taken.calls.astype(dtype)
+        return measured(wave, now.time + length, products), looks + 1
 
     def unsettled(state: tuple[Relaxed, Array]) -> Array:
         now, looks = state
         above = now.potential - jnp.min(values)
         moving = now.variance * now.time > CONSTANTS.settled * above
-        is_allowed = (looks < CONSTANTS.most_looks) & (
-            now.time < CONSTANTS.longest_relaxation * time
-        )
-        return (looks == 0) | (moving & is_allowed)
+        has_looks = looks < CONSTANTS.most_looks
+        has_time = now.time < CONSTANTS.longest_relaxation * time
+        # At time zero any wave would seem to have relaxed.
+        return (looks == 0) | (moving & (has_looks & has_time))
 
-    found, _ = jax.lax.while_loop(
-        unsettled, advance, (measured(wave, zero, zero), jnp.zeros((), int))
-    )
+    start = (measured(wave, zero, zero), jnp.zeros((), int))
+    found, _ = jax.lax.while_loop(unsettled, advance, start)
     return found._replace(energy=found.energy + zero_level)
 
 
 def born_moments(
     wave: np.ndarray, nodes: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The mean and the standard deviation `(d,)` of the Born weights of a wave
-    `(*shape)`.
-    """
+    """Mean and standard deviation `(d,)` of the Born weights of a wave `(*shape)`."""
     weights = wave**2
-    means, deviations = [], []
+    means = []
+    deviations = []
     for i, places in enumerate(nodes):
-        marginal = np.sum(weights, axis=tuple(j for j in range(wave.ndim) if j != i))
+        others = tuple(j for j in range(wave.ndim) if j != i)
+        marginal = np.sum(weights, axis=others)
         mean = float(marginal @ places)
+        variance = marginal @ (places - mean) ** 2
         means.append(mean)
-        deviations.append(float(np.sqrt(marginal @ (places - mean) ** 2)))
+        deviations.append(float(np.sqrt(variance)))
     return np.asarray(means), np.asarray(deviations)

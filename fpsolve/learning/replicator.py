@@ -78,19 +78,22 @@ def replicator(
     times = check_times(times)
     if not callable(energies):
         state = softmax_state(energies, times, initial=jnp.sqrt(weights))
-        rows = jnp.broadcast_to(state.energies, state.weights.shape)
         return ReplicatorFlow(
-            times, state.weights, rows, state.mean, state.variance, state.error
+            times=times,
+            values=state.weights,
+            energies=jnp.broadcast_to(state.energies, state.weights.shape),
+            mean=state.mean,
+            variance=state.variance,
+            error=state.error,
         )
     tolerance = check_tolerance(tol, weights.dtype, default=CONSTANTS.replicator_tol)
+    finer = CONSTANTS.replicator_second_tol * tolerance
     read = _read(energies, weights)
+    # In logarithms every weight stays positive.
     start = jnp.log(weights / jnp.sum(weights))
-    tolerances = (
-        as_array(tolerance),
-        as_array(CONSTANTS.replicator_second_tol * tolerance),
-    )
-    first = _integrate(read, start, times, tolerances[1], "Dopri8")
-    second = _integrate(read, start, times, tolerances[0], "Tsit5")
+    # Two methods of different order, so that their errors are not the same.
+    first = _integrate(read, start, times, as_array(finer), "Dopri8")
+    second = _integrate(read, start, times, as_array(tolerance), "Tsit5")
     return _flow(read, times, first, second)
 
 
@@ -102,6 +105,7 @@ def _read(energies: Formula, weights: Array) -> ReadFunction:
     zero = np.zeros((), weights.dtype)
     example = np.full(shape, 1 / shape[0], weights.dtype)
     read = read_function(lambda p, tau: jnp.asarray(energies(p, tau)), example, zero)
+    # One evaluation shows the shape, and whether the values are finite.
     first = read(as_array(example), as_array(zero))
     cure = "Return one energy for each weight: lambda p, tau: matrix @ p, say."
     if first.shape != shape:
@@ -149,9 +153,12 @@ def _integrate(
 def _flow(
     read: ReadFunction, times: Array, first: Array, second: Array
 ) -> ReplicatorFlow:
+    # The softmax takes the constant out that a logarithm of weights has free.
     values = jax.nn.softmax(first, axis=1)
+    other = jax.nn.softmax(second, axis=1)
     energies = jax.vmap(read)(values, times)
     mean = jnp.sum(values * energies, axis=1)
-    variance = jnp.sum(values * (energies - mean[:, None]) ** 2, axis=1)
-    error = jnp.sum(jnp.abs(values - jax.nn.softmax(second, axis=1)), axis=1)
+    offsets = energies - mean[:, None]
+    variance = jnp.sum(values * offsets**2, axis=1)
+    error = jnp.sum(jnp.abs(values - other), axis=1)
     return ReplicatorFlow(times, values, energies, mean, variance, error)

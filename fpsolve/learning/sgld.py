@@ -1,11 +1,12 @@
 """Stochastic gradient Langevin dynamics of many walkers.
 
-    theta' = theta - h grad loss(theta, batch) + sqrt(2 h D) N,      N standard normal, batch drawn anew at every step
+    theta' = theta - h grad loss(theta, batch) + sqrt(2 h D) N
+    N standard normal, batch drawn anew at every step
 
 For h -> 0 the density of theta obeys d_t p = div(p grad U) + D Lap p with U the loss on
 all data. A finite h adds two errors of its order: that of Euler's step, h |Hess U| / 2
-of the variance, and the noise of the batches, whose covariance C acts as a diffusion h
-C / 2 beside D.
+of the variance, and the noise of the batches, whose covariance C acts as a diffusion
+h C / 2 beside D.
 
 Reference: Welling and Teh, ICML 2011.
 """
@@ -37,13 +38,9 @@ class Walkers(NamedTuple):
 
 
 def read_loss(loss: Formula, dim: int, rows: Any) -> ReadFunction:
-    """The loss of theta `(dim,)` and rows of data of these shapes as it is now
-    (`core.content`).
-    """
-    dtype = jnp.result_type(float)
-    return read_function(
-        lambda theta, rows: jnp.asarray(loss(theta, rows)), np.zeros(dim, dtype), rows
-    )
+    """The loss of theta `(dim,)` and rows of data as it is now (`core.content`)."""
+    theta = np.zeros(dim, jnp.result_type(float))
+    return read_function(lambda x, y: jnp.asarray(loss(x, y)), theta, rows)
 
 
 @compiled
@@ -66,12 +63,15 @@ def walk(
     gradient = jax.grad(read)
 
     def gradients(theta: Array, key: Array) -> Array:
+        # All rows: nothing is drawn.
         if batch == size:
             return jax.vmap(lambda x: gradient(x, data))(theta)
+
+        def on_batch(x: Array, rows: Array) -> Array:
+            return gradient(x, jax.tree.map(lambda column: column[rows], data))
+
         chosen = jax.random.randint(key, (theta.shape[0], batch), 0, size)
-        return jax.vmap(
-            lambda x, rows: gradient(x, jax.tree.map(lambda c: c[rows], data))
-        )(theta, chosen)
+        return jax.vmap(on_batch)(theta, chosen)
 
     def interval(
         carry: tuple[Array, Array], length_and_count: tuple[Array, Array]
@@ -82,13 +82,11 @@ def walk(
             theta, key = state
             key, batch_key, noise_key = jax.random.split(key, 3)
             noise = jax.random.normal(noise_key, theta.shape, theta.dtype)
-            theta = (
-                theta
-                - length * gradients(theta, batch_key)
-                + jnp.sqrt(2 * length * diffusion) * noise
-            )
-            return theta, key
+            drift = length * gradients(theta, batch_key)
+            spread = jnp.sqrt(2 * length * diffusion)
+            return theta - drift + spread * noise, key
 
+        # Intervals have different numbers of steps, and share one program.
         theta, key = jax.lax.fori_loop(0, count, step, carry)
         return (theta, key), theta
 
@@ -111,20 +109,25 @@ def step_errors(
     """
     size = jax.tree.leaves(data)[0].shape[0]
     gradient = jax.grad(read)
+    # A mean over some walkers is enough for an estimate.
     some = theta[: CONSTANTS.noise_walkers]
 
     def covariance(x: Array, key: Array) -> Array:
+        def on_batch(rows: Array) -> Array:
+            return gradient(x, jax.tree.map(lambda column: column[rows], data))
+
         rows = jax.random.randint(key, (CONSTANTS.noise_batches, batch), 0, size)
-        found = jax.vmap(lambda r: gradient(x, jax.tree.map(lambda c: c[r], data)))(
-            rows
-        )
+        found = jax.vmap(on_batch)(rows)
+        # In one dimension `cov` is a scalar.
         return jnp.atleast_2d(jnp.cov(found, rowvar=False))
 
     keys = jax.random.split(key, some.shape[0])
     covariances = jax.vmap(covariance)(some, keys)
-    largest = jnp.mean(jnp.linalg.eigvalsh(covariances)[:, -1])
-    curvatures = jax.vmap(lambda x: jax.hessian(full)(x, data))(some)
-    steepest = jnp.max(jnp.abs(jnp.linalg.eigvalsh(curvatures)))
+    noises = jnp.linalg.eigvalsh(covariances)
+    largest = jnp.mean(noises[:, -1])
+    hessians = jax.vmap(lambda x: jax.hessian(full)(x, data))(some)
+    curvatures = jnp.linalg.eigvalsh(hessians)
+    steepest = jnp.max(jnp.abs(curvatures))
     # A batch of all data has no noise of its own.
     noise = jnp.where(batch == size, 0, step * largest / (2 * diffusion))
     return noise, step * steepest / 2

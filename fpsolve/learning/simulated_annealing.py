@@ -1,7 +1,8 @@
 """Simulated annealing with a fixed number of evaluations: what `minimise` is compared
 with.
 
-    x' = x + r L N,        accepted with the probability min(1, exp(-(zeta(x') - zeta(x)) / T))
+    x' = x + r L N
+    accepted with the probability min(1, exp(-(zeta(x') - zeta(x)) / T))
 
 T and r fall geometrically from the first evaluation to the last. Steps that leave the
 box are reflected at its walls.
@@ -25,9 +26,7 @@ from .optimise import check_box, read_objective
 
 
 class Annealed(NamedTuple):
-    """The best place `(d,)` of a run, the objective there, and the number of
-    evaluations.
-    """
+    """The best place `(d,)` of a run, its value, and the number of evaluations."""
 
     x: Array
     value: Array
@@ -64,9 +63,9 @@ def simulated_annealing(
         "evaluations", evaluations, 2 * CONSTANTS.pilot_values, "Give some thousands."
     )
     read = read_objective(objective, (low + high) / 2)
-    x, value = _run(
-        read, as_array(low), as_array(high), key, evaluations - CONSTANTS.pilot_values
-    )
+    # The values that set the first temperature are evaluations too.
+    steps = evaluations - CONSTANTS.pilot_values
+    x, value = _run(read, as_array(low), as_array(high), key, steps)
     return Annealed(x, value, evaluations)
 
 
@@ -75,43 +74,37 @@ def _run(
     read: Callable[[Array], Array], low: Array, high: Array, key: Array, count: int
 ) -> tuple[Array, Array]:
     start_key, run_key = jax.random.split(key)
-    pilots = low + (high - low) * jax.random.uniform(
-        start_key, (CONSTANTS.pilot_values, *low.shape)
-    )
+    box = high - low
+    shape = (CONSTANTS.pilot_values, *low.shape)
+    pilots = low + box * jax.random.uniform(start_key, shape)
     values = jax.vmap(read)(pilots)
     first = jnp.argmin(values)
+    # A temperature has the unit of the objective, which only its values show.
     hottest = CONSTANTS.hottest * jnp.std(values)
+    widest = CONSTANTS.widest_step
+    shrinkage = CONSTANTS.shortest_step / widest
 
     def step(carry: tuple[Array, ...], k: Array) -> tuple[tuple[Array, ...], None]:
         x, value, best, best_value = carry
         part = k / count
         temperature = hottest * CONSTANTS.coldest**part
-        reach = (
-            CONSTANTS.widest_step
-            * (CONSTANTS.shortest_step / CONSTANTS.widest_step) ** part
-        )
+        reach = widest * shrinkage**part
         move_key, accept_key = jax.random.split(jax.random.fold_in(run_key, k))
+        jump = jax.random.normal(move_key, x.shape, x.dtype)
         # Reflected at the walls: the distance from `low` folded into one length of the
         # box.
-        moved = (x - low) / (high - low) + reach * jax.random.normal(
-            move_key, x.shape, x.dtype
-        )
-        moved = low + (high - low) * jnp.abs((moved + 1) % 2 - 1)
+        moved = (x - low) / box + reach * jump
+        moved = low + box * jnp.abs((moved + 1) % 2 - 1)
         moved_value = read(moved)
-        accepted = (
-            jnp.log(jax.random.uniform(accept_key)) * temperature < value - moved_value
-        )
-        x, value = (
-            jnp.where(accepted, moved, x),
-            jnp.where(accepted, moved_value, value),
-        )
+        # In logarithms, so that a low temperature does not underflow.
+        log_chance = jnp.log(jax.random.uniform(accept_key))
+        accepted = log_chance * temperature < value - moved_value
+        x = jnp.where(accepted, moved, x)
+        value = jnp.where(accepted, moved_value, value)
         better = value < best_value
-        return (
-            x,
-            value,
-            jnp.where(better, x, best),
-            jnp.where(better, value, best_value),
-        ), None
+        best = jnp.where(better, x, best)
+        best_value = jnp.where(better, value, best_value)
+        return (x, value, best, best_value), None
 
     start = (pilots[first], values[first], pilots[first], values[first])
     (_, _, best, best_value), _ = jax.lax.scan(step, start, jnp.arange(count))

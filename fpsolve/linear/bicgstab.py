@@ -62,9 +62,8 @@ def restarted_bicgstab(
         return jnp.max(norm(residual) / jnp.where(load_size == 0, 1, load_size))
 
     def unfinished(state: _State) -> Array:
-        return (
-            (state.size > tol) & (state.count < restarts.max_restarts) & ~state.stalled
-        )
+        allowed = state.count < restarts.max_restarts
+        return (state.size > tol) & allowed & ~state.stalled
 
     def restart(state: _State) -> _State:
         change = jax.scipy.sparse.linalg.bicgstab(

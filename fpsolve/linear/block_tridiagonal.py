@@ -1,7 +1,8 @@
 """The exact inverse of s - L for finite volumes on a line, a plane or thin boxes: a
 block tridiagonal system.
 
-    (s - L) x = b,      x = (x_0, ..., x_{n-1}),  x_j the m nodes of block j across the longest axis
+    (s - L) x = b,      x = (x_0, ..., x_{n-1}),
+    x_j the m nodes of block j across the longest axis
 
 L couples a block to its two neighbours node by node, by diagonal matrices, and the
 nodes within a block by B_j:
@@ -40,7 +41,7 @@ class RingBlocks(NamedTuple):
 
 
 class BlockTridiagonalFactors(eqx.Module):
-    """The inverse of s - L. `factor_block_tridiagonal` builds it; `solve` applies it."""
+    """The inverse of s - L, built by `factor_block_tridiagonal`, applied by `solve`."""
 
     inverses: Array  # S_j^{-1}, (n, m, m), or n - 1 of them on a ring
     up: Array  # couplings from each block to the next, (n - 1, m)
@@ -52,21 +53,20 @@ class BlockTridiagonalFactors(eqx.Module):
     def solve(self, fields: Array) -> Array:
         """(s - L)^{-1} of fields `(p, *shape)`."""
         load = self._to_blocks(fields)
-        if self.ring is None:
-            return self._to_fields(
-                _solve(self.inverses, self.up, self.down, load), fields
-            )
-        to_last = self.ring.to_last
+        ring = self.ring
+        if ring is None:
+            blocks = _solve(self.inverses, self.up, self.down, load)
+            return self._to_fields(blocks, fields)
         others = _solve(self.inverses, self.up[:-1], self.down[:-1], load[:-1])
-        last = self.ring.inverse_pivot @ (
-            load[-1] + to_last[0] * others[0] + to_last[1] * others[-1]
-        )
-        blocks = jnp.concatenate([others + self.ring.response @ last, last[None]])
+        from_first = ring.to_last[0] * others[0]
+        from_end = ring.to_last[1] * others[-1]
+        last = ring.inverse_pivot @ (load[-1] + from_first + from_end)
+        blocks = jnp.concatenate([others + ring.response @ last, last[None]])
         return self._to_fields(blocks, fields)
 
     @property
     def transposed(self) -> "BlockTridiagonalFactors":
-        """The inverse of the transpose of s - L in the plain inner product of fields."""
+        """The inverse of (s - L)^T in the plain inner product of fields."""
         ring = self.ring
         if ring is not None:
             ring = RingBlocks(
@@ -76,9 +76,13 @@ class BlockTridiagonalFactors(eqx.Module):
                 transposed_response=ring.response,
                 inverse_pivot=ring.inverse_pivot.T,
             )
-        inverses = jnp.swapaxes(self.inverses, 1, 2)
         return BlockTridiagonalFactors(
-            inverses, self.down, self.up, ring, self.axis, self.shape
+            inverses=jnp.swapaxes(self.inverses, 1, 2),
+            up=self.down,
+            down=self.up,
+            ring=ring,
+            axis=self.axis,
+            shape=self.shape,
         )
 
     def _to_blocks(self, fields: Array) -> Array:
@@ -97,9 +101,11 @@ def longest_axis(operator: EdgeOperator) -> int:
     a ring costs three times as much.
     """
     axes = operator.grid.axes
-    return max(
-        range(len(axes)), key=lambda i: (axes[i].n, axes[i].boundary != "periodic")
-    )
+
+    def length_and_ends(i: int) -> tuple[int, bool]:
+        return axes[i].n, axes[i].boundary != "periodic"
+
+    return max(range(len(axes)), key=length_and_ends)
 
 
 def factor_block_tridiagonal(
@@ -112,7 +118,8 @@ def factor_block_tridiagonal(
         lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf,
         operator,
     )
-    i, grid = longest_axis(operator), operator.grid
+    i = longest_axis(operator)
+    grid = operator.grid
     axis = grid.axes[i]
     within = _blocks_within(operator, i, shift)
     # Couplings between blocks, as entries of -L on densities: the flux across a face
@@ -127,7 +134,12 @@ def factor_block_tridiagonal(
     if axis.boundary != "periodic":
         inverses = _eliminate(within, to_next, to_previous)
         return BlockTridiagonalFactors(
-            inverses, to_next, to_previous, None, i, grid.shape
+            inverses=inverses,
+            up=to_next,
+            down=to_previous,
+            ring=None,
+            axis=i,
+            shape=grid.shape,
         )
 
     # The last face of a ring joins the last block, below it, to the first block, above
@@ -140,24 +152,19 @@ def factor_block_tridiagonal(
         """The couplings of the first and of the last of n - 1 blocks, as columns
         `(n - 1, m, m)`.
         """
-        return (
-            jnp.zeros_like(inverses)
-            .at[0]
-            .add(jnp.diag(couplings[0]))
-            .at[-1]
-            .add(jnp.diag(couplings[1]))
-        )
+        first, end = couplings
+        columns = jnp.zeros_like(inverses).at[0].add(jnp.diag(first))
+        return columns.at[-1].add(jnp.diag(end))
 
     response = _solve(inverses, to_next[:-1], to_previous[:-1], at_ends(from_last))
-    transposed = jnp.swapaxes(inverses, 1, 2)
     transposed_response = _solve(
-        transposed, to_previous[:-1], to_next[:-1], at_ends(to_last)
+        jnp.swapaxes(inverses, 1, 2),
+        to_previous[:-1],
+        to_next[:-1],
+        at_ends(to_last),
     )
-    pivot = (
-        within[-1]
-        - to_last[0][:, None] * response[0]
-        - to_last[1][:, None] * response[-1]
-    )
+    first_to_last, end_to_last = to_last[..., None]
+    pivot = within[-1] - first_to_last * response[0] - end_to_last * response[-1]
     ring = RingBlocks(
         to_last=to_last[..., None],
         from_last=from_last[..., None],
@@ -165,7 +172,14 @@ def factor_block_tridiagonal(
         transposed_response=transposed_response,
         inverse_pivot=jnp.linalg.inv(pivot),
     )
-    return BlockTridiagonalFactors(inverses, to_next, to_previous, ring, i, grid.shape)
+    return BlockTridiagonalFactors(
+        inverses=inverses,
+        up=to_next,
+        down=to_previous,
+        ring=ring,
+        axis=i,
+        shape=grid.shape,
+    )
 
 
 def _blocks_within(operator: EdgeOperator, i: int, shift: Array) -> Array:
@@ -173,18 +187,21 @@ def _blocks_within(operator: EdgeOperator, i: int, shift: Array) -> Array:
     block on the diagonal.
     """
     grid = operator.grid
-    n, m = grid.axes[i].n, grid.size // grid.axes[i].n
+    n = grid.axes[i].n
+    m = grid.size // n
 
     def part(along: bool, potential_term: Array | None) -> EdgeOperator:
-        """The operator with the rates of axis i alone (`along`), or with those of all
-        other axes.
-        """
-        keep = lambda rates: tuple(
-            u if (j == i) == along else jnp.zeros_like(u) for j, u in enumerate(rates)
-        )
-        return EdgeOperator(
-            grid, keep(operator.up), keep(operator.down), potential_term, None
-        )
+        """The operator with the rates of axis i (`along`), or of all others."""
+
+        def keep(rates: tuple[Array, ...]) -> tuple[Array, ...]:
+            return tuple(
+                u if (j == i) == along else jnp.zeros_like(u)
+                for j, u in enumerate(rates)
+            )
+
+        up = keep(operator.up)
+        down = keep(operator.down)
+        return EdgeOperator(grid, up, down, potential_term, None)
 
     # L of the m unit vectors of a block, for all blocks at once, because without the
     # rates of axis i no block reaches another.
@@ -194,14 +211,17 @@ def _blocks_within(operator: EdgeOperator, i: int, shift: Array) -> Array:
     images = part(False, operator.potential_term).generator(unit)
     within = -jnp.transpose(_as_blocks(images, i, operator), (1, 2, 0))
     out_rates = _as_blocks(part(True, None).exit_rates, i, operator)
-    return within + jnp.eye(m, dtype=unit.dtype) * (shift + out_rates)[:, None]
+    diagonal = shift + out_rates
+    return within + jnp.eye(m, dtype=unit.dtype) * diagonal[:, None]
 
 
 def _as_blocks(u: Array, i: int, operator: EdgeOperator) -> Array:
     """A field or face values `(..., *shape)` with axis i first and all other axes as
     one: `(..., n, m)`.
     """
-    d, m = operator.grid.ndim, operator.grid.size // operator.grid.axes[i].n
+    grid = operator.grid
+    d = grid.ndim
+    m = grid.size // grid.axes[i].n
     axis_first = jnp.moveaxis(u, i - d + u.ndim, u.ndim - d)
     return axis_first.reshape(*u.shape[: u.ndim - d], -1, m)
 
@@ -215,9 +235,8 @@ def _eliminate(within: Array, up: Array, down: Array) -> Array:
         return inverse, inverse
 
     first = jnp.linalg.inv(within[0])
-    return jnp.concatenate(
-        [first[None], jax.lax.scan(step, first, (within[1:], up, down))[1]]
-    )
+    _, later = jax.lax.scan(step, first, (within[1:], up, down))
+    return jnp.concatenate([first[None], later])
 
 
 def _solve(inverses: Array, up: Array, down: Array, load: Array) -> Array:
@@ -233,9 +252,8 @@ def _solve(inverses: Array, up: Array, down: Array, load: Array) -> Array:
         x = inverse @ (y + down[:, None] * x)
         return x, x
 
-    y = jnp.concatenate(
-        [load[:1], jax.lax.scan(forward, load[0], (inverses[:-1], up, load[1:]))[1]]
-    )
+    _, later = jax.lax.scan(forward, load[0], (inverses[:-1], up, load[1:]))
+    y = jnp.concatenate([load[:1], later])
     last = inverses[-1] @ y[-1]
-    x = jax.lax.scan(backward, last, (inverses[:-1], down, y[:-1]), reverse=True)[1]
+    _, x = jax.lax.scan(backward, last, (inverses[:-1], down, y[:-1]), reverse=True)
     return jnp.concatenate([x, last[None]])

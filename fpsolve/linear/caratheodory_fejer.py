@@ -1,7 +1,8 @@
 """The best rational approximation of the exponential on the negative axis, by the
 method of Caratheodory and Fejer.
 
-    e^x ~ r(x) = sum_k c_k / (x - z_k),   k = 1 .. n,      sup |e^x - r(x)| over x <= 0: about 2 * 9.28903^-n
+    e^x ~ r(x) = sum_k c_k / (x - z_k),   k = 1 .. n,
+    sup |e^x - r(x)| over x <= 0: about 2 * 9.28903^-n
 
 With x = 9 (u - 1) / (u + 1), u = Re w, the half-line becomes the unit circle |w| = 1
 and e^x a power series in w. The singular vectors of the Hankel matrix of its
@@ -33,29 +34,23 @@ class Partial(NamedTuple):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """r(x) for real x, `(m,)`."""
-        return 2 * np.real(
-            np.sum(self.residues / (np.asarray(x)[:, None] - self.poles), axis=-1)
-        )
+        distances = np.asarray(x)[:, None] - self.poles
+        return 2 * np.real(np.sum(self.residues / distances, axis=-1))
 
 
 @functools.lru_cache(maxsize=len(ORDERS))
 def exponential_partial(order: int) -> Partial:
-    """The approximation of an even `order` from 2 to 16, computed once, in a few
-    milliseconds.
-    """
-    points, degree, scale = (
-        CONSTANTS.cf_points,
-        CONSTANTS.cf_coefficients,
-        CONSTANTS.cf_scale,
-    )
+    """The approximation of an even `order` from 2 to 16, computed once."""
+    points = CONSTANTS.cf_points
+    degree = CONSTANTS.cf_coefficients
+    scale = CONSTANTS.cf_scale
 
     # The coefficients of e^x as a power series on the circle. At u = -1 x is -infinity,
     # and e^x is zero.
     circle = np.exp(2j * np.pi * np.arange(points) / points)
     u = np.real(circle)
-    values = np.where(
-        u > -1 + 1e-14, np.exp(scale * (u - 1) / np.maximum(u + 1, 1e-14)), 0
-    )
+    x = scale * (u - 1) / np.maximum(u + 1, 1e-14)
+    values = np.where(u > -1 + 1e-14, np.exp(x), 0)
     series = (np.fft.fft(values) / points).real[: degree + 1]
 
     # The singular vectors of their Hankel matrix give the Blaschke product.
@@ -63,25 +58,22 @@ def exponential_partial(order: int) -> Partial:
     index = row[:, None] + row + 1
     hankel = np.where(index <= degree, series[np.minimum(index, degree)], 0)
     left, singular_values, right = np.linalg.svd(hankel)
-    above, below = left[::-1, order], right[order]
+    above = left[::-1, order]
+    below = right[order]
     blaschke = np.fft.fft(above, points) / np.fft.fft(below, points)
-    extended = (
-        np.polyval(series[::-1], circle)
-        - singular_values[order] * circle**degree * blaschke
-    )
+    correction = singular_values[order] * circle**degree * blaschke
+    extended = np.polyval(series[::-1], circle) - correction
 
     # Its poles outside the circle, and the residues there from the numerator's
     # coefficients, mapped back to x.
     roots = np.roots(below)
     outside = roots[np.abs(roots) > 1]
-    numerator = (
-        np.fft.fft(extended * np.polyval(np.poly(outside), circle)) / points
-    ).real[order::-1]
+    denominator = np.polyval(np.poly(outside), circle)
+    coefficients = (np.fft.fft(extended * denominator) / points).real
+    numerator = np.polyval(coefficients[order::-1], outside)
     poles = scale * (outside - 1) ** 2 / (outside + 1) ** 2
     others = [np.prod(outside[k] - np.delete(outside, k)) for k in range(order)]
-    residues = (
-        4 * np.polyval(numerator, outside) / np.array(others) * poles / (outside**2 - 1)
-    )
+    residues = 4 * numerator / np.array(others) * poles / (outside**2 - 1)
 
     # Poles come in conjugate pairs: those in the upper half-plane are enough for real
     # x.
@@ -94,6 +86,5 @@ def exponential_partial(order: int) -> Partial:
     # The error is measured from rounding to where e^x has long vanished; 500 points a
     # decade resolve its waves.
     x = -np.concatenate([[0.0], np.logspace(-8, 8, 8001)])
-    return approximation._replace(
-        error=float(np.max(np.abs(approximation(x) - np.exp(x))))
-    )
+    error = np.max(np.abs(approximation(x) - np.exp(x)))
+    return approximation._replace(error=float(error))

@@ -5,9 +5,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class LinearConstants:
-    """Constants of `linear` that decide answers or costs. Each says where its value
-    comes from.
-    """
+    """Constants of `linear` that decide answers or costs, each with its origin."""
 
     # resolvent: BiCGSTAB is restarted on the true residual, because the recursive one
     # drifts away from it

@@ -6,16 +6,11 @@ pi and with rates r to their neighbours along each axis. Coarsening merges pairs
 nodes, one axis after the other. Where a pair (a, b) becomes the node J and the next
 pair (a', b') becomes K,
 
-    m_J = m_a + m_b,       s = m_a / m_J, m_b / m_J                       shares of the mass
-    across the axis        r_J = s_a r_a + s_b r_b                        conductances k = m r in parallel
-    along the axis         1 / k_JK = s_a / k_ab + 1 / k_ba' + s_b' / k_a'b'       resistances in series, from
-                                                                                   the
-                                                                                   centre
-                                                                                   of
-                                                                                   J's
-                                                                                   mass
-                                                                                   to
-                                                                                   K's
+    m_J = m_a + m_b,       s = m_a / m_J, m_b / m_J       shares of the mass
+    across the axis        r_J = s_a r_a + s_b r_b
+                           conductances k = m r in parallel
+    along the axis         1 / k_JK = s_a / k_ab + 1 / k_ba' + s_b' / k_a'b'
+                           resistances in series, from the centre of J's mass to K's
 
 Where pi is constant, this is half the sum of the edges. With sums alone a barrier that
 the coarse graph does not resolve is wrong by orders of magnitude. Only ratios of masses
@@ -40,9 +35,7 @@ from .constants import CONSTANTS
 
 
 class ReversibleGraph(eqx.Module):
-    """Nodes with masses, rates to their neighbours, and killing rates; each array
-    `(*shape)`.
-    """
+    """Masses, rates to neighbours, and killing rates of nodes, each `(*shape)`."""
 
     # rates from each node to the next one up, one array an axis; zero where there is
     # none
@@ -67,9 +60,7 @@ class ReversibleGraph(eqx.Module):
 
     @property
     def sqrt_mass(self) -> Array:
-        """sqrt(m) of unit norm: the ground state in the wave picture where nothing is
-        killed.
-        """
+        """sqrt(m) of unit norm: the ground wave where nothing is killed."""
         # Relative to the largest mass, so that the exponential does not overflow.
         sqrt_mass = jnp.exp((self.log_mass - jnp.max(self.log_mass)) / 2)
         return sqrt_mass / jnp.linalg.norm(sqrt_mass)
@@ -79,7 +70,8 @@ def graph_of(operator: EdgeOperator, clamped: Array | None = None) -> Reversible
     """The graph of an operator. Nodes where `clamped` is true are taken out, and their
     neighbours' rates to them become killing rates.
     """
-    grid, d, dtype = operator.grid, operator.grid.ndim, operator.up[0].dtype
+    grid = operator.grid
+    dtype = operator.up[0].dtype
     killing = jnp.zeros(grid.shape, dtype)
     if operator.potential_term is not None:
         # Killing rates are at least zero; the shift by the lowest value shifts all
@@ -89,17 +81,15 @@ def graph_of(operator: EdgeOperator, clamped: Array | None = None) -> Reversible
     if operator.log_sqrt_pi is not None:
         log_mass = log_mass + 2 * operator.log_sqrt_pi
     periodic = tuple(axis.boundary == "periodic" for axis in grid.axes)
-    up, down = [], []
-    for axis in range(-d, 0):
+    up = []
+    down = []
+    for axis in range(-grid.ndim, 0):
         upward, downward = _rates_of_nodes(operator, axis)
         if clamped is not None:
             clamped_above = next_value(clamped, axis, periodic[axis])
             clamped_below = previous_value(clamped, axis, periodic[axis])
-            killing = (
-                killing
-                + jnp.where(clamped_above, upward, 0)
-                + jnp.where(clamped_below, downward, 0)
-            )
+            killing = killing + jnp.where(clamped_above, upward, 0)
+            killing = killing + jnp.where(clamped_below, downward, 0)
             upward = jnp.where(clamped | clamped_above, 0, upward)
             downward = jnp.where(clamped | clamped_below, 0, downward)
         up.append(upward)
@@ -135,21 +125,21 @@ def coarsened(
     """All graphs from fine to coarse, and for each but the coarsest the share of every
     node in the mass of the node that it is merged into.
     """
-    graphs, shares = [graph], []
-    while graph.killing.size > CONSTANTS.direct_size and (
-        axes := _axes_to_merge(graph)
-    ):
+    graphs = [graph]
+    shares = []
+    while graph.killing.size > CONSTANTS.direct_size:
+        axes = _axes_to_merge(graph)
+        if not axes:
+            break
         fine = graph
         for axis in axes:
             graph = merge_pairs(graph, axis)
         parent_log_mass = graph.log_mass
         for axis in axes:
             parent_log_mass = spread_to_pairs(parent_log_mass, axis, fine.shape[axis])
-        shares.append(
-            jnp.where(
-                fine.log_mass > -jnp.inf, jnp.exp(fine.log_mass - parent_log_mass), 0
-            )
-        )
+        # A node without mass may have a parent without mass: the difference is NaN.
+        share = jnp.exp(fine.log_mass - parent_log_mass)
+        shares.append(jnp.where(fine.log_mass > -jnp.inf, share, 0))
         graphs.append(graph)
     return tuple(graphs), tuple(shares)
 
@@ -159,29 +149,29 @@ def _axes_to_merge(graph: ReversibleGraph) -> list[int]:
     with strong couplings, which are those with narrow cells, so only these may be
     coarsened.
     """
-    long_axes = [
-        axis for axis in graph.axes if graph.shape[axis] >= CONSTANTS.min_axis_nodes
-    ]
-    narrowest = min((graph.widths[axis] for axis in long_axes), default=0.0)
-    return [
-        axis
-        for axis in long_axes
-        if graph.widths[axis] <= (1 + CONSTANTS.width_margin) * narrowest
-    ]
+    shape = graph.shape
+    widths = graph.widths
+    long_axes = [axis for axis in graph.axes if shape[axis] >= CONSTANTS.min_axis_nodes]
+    narrowest = min((widths[axis] for axis in long_axes), default=0.0)
+    # Widths that differ by rounding count as equal.
+    widest = (1 + CONSTANTS.width_margin) * narrowest
+    return [axis for axis in long_axes if widths[axis] <= widest]
 
 
 def merge_pairs(graph: ReversibleGraph, axis: int) -> ReversibleGraph:
     """Merge the nodes 2J and 2J + 1 along an axis into the node J. The last node of an
     odd number stays alone.
     """
-    periodic, n = graph.periodic[axis], graph.shape[axis]
+    periodic = graph.periodic[axis]
+    n = graph.shape[axis]
 
     # Shares of the mass. A sigmoid of the difference of the logarithms forms no mass,
     # so none over- or underflows. Two empty nodes share equally; the difference of
     # their logarithms would be NaN.
     log_mass_a, log_mass_b = pairs(graph.log_mass, axis, -jnp.inf)
     difference = jnp.where(log_mass_a == log_mass_b, 0, log_mass_a - log_mass_b)
-    share_a, share_b = jax.nn.sigmoid(difference), jax.nn.sigmoid(-difference)
+    share_a = jax.nn.sigmoid(difference)
+    share_b = jax.nn.sigmoid(-difference)
 
     def mean(u: Array) -> Array:
         a, b = pairs(u, axis)
@@ -191,7 +181,7 @@ def merge_pairs(graph: ReversibleGraph, axis: int) -> ReversibleGraph:
     # node b gives up, the lower node a gives down. A node that stays alone gives both.
     up_a, up_b = pairs(graph.up[axis], axis)
     down_a, down_b = pairs(graph.down[axis], axis)
-    number = np.arange(len(range(0, n, 2))).reshape(-1, *[1] * (-axis - 1))
+    number = np.arange((n + 1) // 2).reshape(-1, *[1] * (-axis - 1))
     # true for the last of an odd number, and never for an even number
     alone = number == n // 2
     upward = jnp.where(alone, up_a, share_b * up_b)
@@ -206,20 +196,19 @@ def merge_pairs(graph: ReversibleGraph, axis: int) -> ReversibleGraph:
     # Conductances in parallel across the axis, resistances in series along it.
     up = [mean(u) for u in graph.up]
     down = [mean(u) for u in graph.down]
-    up[axis] = upward / (1 + to_upper_end + next_value(to_lower_end, axis, periodic))
-    down[axis] = downward / (
-        1 + to_lower_end + previous_value(to_upper_end, axis, periodic)
-    )
+    in_next = next_value(to_lower_end, axis, periodic)
+    in_previous = previous_value(to_upper_end, axis, periodic)
+    up[axis] = upward / (1 + to_upper_end + in_next)
+    down[axis] = downward / (1 + to_lower_end + in_previous)
     widths = list(graph.widths)
     widths[axis] = 2 * widths[axis]
-    log_mass = jnp.logaddexp(log_mass_a, log_mass_b)
     return ReversibleGraph(
-        tuple(up),
-        tuple(down),
-        mean(graph.killing),
-        log_mass,
-        graph.periodic,
-        tuple(widths),
+        up=tuple(up),
+        down=tuple(down),
+        killing=mean(graph.killing),
+        log_mass=jnp.logaddexp(log_mass_a, log_mass_b),
+        periodic=graph.periodic,
+        widths=tuple(widths),
     )
 
 
@@ -227,31 +216,31 @@ def _ratio(a: Array, b: Array) -> Array:
     """a / b for numbers >= 0; a large finite number where b alone is zero, because
     infinity would give NaN later.
     """
-    return jnp.where(
-        b > 0,
-        a / jnp.where(b > 0, b, 1),
-        jnp.where(a > 0, jnp.finfo(a.dtype).max / 4, 0),
-    )
+    positive = b > 0
+    quotient = a / jnp.where(positive, b, 1)
+    # A quarter of the largest number: sums of a few of them stay finite.
+    instead = jnp.where(a > 0, jnp.finfo(a.dtype).max / 4, 0)
+    return jnp.where(positive, quotient, instead)
 
 
 def next_value(u: Array, axis: int, periodic: bool) -> Array:
     """At each node the value of the next one up along an axis; zero beyond an end."""
     if periodic:
         return jnp.roll(u, -1, axis)
-    return _pad(jax.lax.slice_in_dim(u, 1, u.shape[axis], axis=axis), axis, (0, 1))
+    later = jax.lax.slice_in_dim(u, 1, u.shape[axis], axis=axis)
+    return _pad(later, axis, (0, 1))
 
 
 def previous_value(u: Array, axis: int, periodic: bool) -> Array:
     """At each node the value of the next one down along an axis; zero beyond an end."""
     if periodic:
         return jnp.roll(u, 1, axis)
-    return _pad(jax.lax.slice_in_dim(u, 0, u.shape[axis] - 1, axis=axis), axis, (1, 0))
+    earlier = jax.lax.slice_in_dim(u, 0, u.shape[axis] - 1, axis=axis)
+    return _pad(earlier, axis, (1, 0))
 
 
 def pairs(u: Array, axis: int, fill: float = 0.0) -> tuple[Array, Array]:
-    """The first and the second of each pair along an axis; `fill` where the last has no
-    second.
-    """
+    """The first and the second of each pair along an axis; `fill` for a missing one."""
     n = u.shape[axis]
     first = jax.lax.slice_in_dim(u, 0, n, 2, axis)
     second = jax.lax.slice_in_dim(u, 1, n, 2, axis)
@@ -259,7 +248,8 @@ def pairs(u: Array, axis: int, fill: float = 0.0) -> tuple[Array, Array]:
 
 
 def spread_to_pairs(u: Array, axis: int, n: int) -> Array:
-    """The value of each merged node at both nodes of its pair; n nodes along an axis."""
+    """The value of each merged node at both nodes of its pair; n nodes on the axis."""
+    # The last of an odd number has no second node.
     return jax.lax.slice_in_dim(jnp.repeat(u, 2, axis), 0, n, axis=axis)
 
 

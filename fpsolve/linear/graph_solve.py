@@ -1,7 +1,8 @@
 """The backward equation on the graph of a reversible finite-volume operator, by
 multigrid.
 
-    -L* f = load,      (-L* f)_j = sum_k r_jk (f_j - f_k),      f = values on the clamped nodes, f = 0 on open walls
+    -L* f = load,      (-L* f)_j = sum_k r_jk (f_j - f_k),
+    f = values on the clamped nodes,      f = 0 on open walls
 
 Conjugate gradients in the masses, with a V-cycle as preconditioner, find f where mass
 is. Their norm does not see nodes that have next to no mass, so cycles alone follow,
@@ -42,7 +43,11 @@ class _ConjugateGradients(NamedTuple):
 
 
 def solve_graph(
-    operator: EdgeOperator, load: Array, clamped: Array, values: Array, tol: Array
+    operator: EdgeOperator,
+    load: Array,
+    clamped: Array,
+    values: Array,
+    tol: Array,
 ) -> GraphSolution:
     """f with -L* f = load on the nodes that are not clamped and f = values on those
     that are.
@@ -78,9 +83,8 @@ def solve_graph(
     load = jnp.where(clamped, 0, _with_inflow(operator, load, fixed))
     multigrid = value_multigrid(graph)
     tol = jnp.maximum(tol, CONSTANTS.solve_roundings * jnp.finfo(load.dtype).eps)
-    x, gradient_steps = _by_conjugate_gradients(
-        multigrid, graph.sqrt_mass**2, load, tol
-    )
+    masses = graph.sqrt_mass**2
+    x, gradient_steps = _by_conjugate_gradients(multigrid, masses, load, tol)
     # x is zero on the clamped nodes, which may hold the largest values.
     x, correction, iterations = _by_cycles(multigrid, load, x, gradient_steps, tol)
     size = jnp.maximum(_largest(x), _largest(fixed))
@@ -91,16 +95,18 @@ def _with_inflow(operator: EdgeOperator, load: Array, fixed: Array) -> Array:
     """The load with what the clamped values contribute to their neighbours."""
     graph = graph_of(operator)  # with the rates to and from the clamped nodes
     for axis in graph.axes:
-        from_above = graph.up[axis] * next_value(fixed, axis, graph.periodic[axis])
-        from_below = graph.down[axis] * previous_value(
-            fixed, axis, graph.periodic[axis]
-        )
+        periodic = graph.periodic[axis]
+        from_above = graph.up[axis] * next_value(fixed, axis, periodic)
+        from_below = graph.down[axis] * previous_value(fixed, axis, periodic)
         load = load + (from_above + from_below)
     return load
 
 
 def _by_conjugate_gradients(
-    multigrid: Multigrid, masses: Array, load: Array, tol: Array
+    multigrid: Multigrid,
+    masses: Array,
+    load: Array,
+    tol: Array,
 ) -> tuple[Array, Array]:
     """x in the norm of the masses, from zero, and the number of steps."""
     apply = multigrid.levels[0].apply
@@ -121,29 +127,34 @@ def _by_conjugate_gradients(
         residual = state.residual - length * image
         correction = multigrid.cycle(residual)
         energy = product(residual, correction)
+        ratio = _quotient(energy, state.energy)
         return _ConjugateGradients(
             x=state.x + length * state.direction,
             residual=residual,
             correction=correction,
-            direction=correction + _quotient(energy, state.energy) * state.direction,
+            direction=correction + ratio * state.direction,
             energy=energy,
             count=state.count + 1,
         )
 
     start = _ConjugateGradients(
-        jnp.zeros_like(load),
-        load,
-        correction,
-        correction,
-        first_energy,
-        jnp.zeros((), int),
+        x=jnp.zeros_like(load),
+        residual=load,
+        correction=correction,
+        direction=correction,
+        energy=first_energy,
+        count=jnp.zeros((), int),
     )
     end = jax.lax.while_loop(unfinished, step, start)
     return end.x, end.count
 
 
 def _by_cycles(
-    multigrid: Multigrid, load: Array, x: Array, count: Array, tol: Array
+    multigrid: Multigrid,
+    load: Array,
+    x: Array,
+    count: Array,
+    tol: Array,
 ) -> tuple[Array, Array, Array]:
     """x after further cycles, the correction of one more, and the number of iterations,
     which goes on from `count`.
@@ -152,18 +163,16 @@ def _by_cycles(
 
     def unfinished(state: tuple[Array, Array, Array]) -> Array:
         x, correction, count = state
-        return _is_far(x, correction, tol) & (
-            count < CONSTANTS.max_multigrid_iterations
-        )
+        allowed = count < CONSTANTS.max_multigrid_iterations
+        return _is_far(x, correction, tol) & allowed
 
     def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         x, correction, count = state
         x = x + correction
         return x, multigrid.cycle(load - apply(x)), count + 1
 
-    return jax.lax.while_loop(
-        unfinished, step, (x, multigrid.cycle(load - apply(x)), count)
-    )
+    start = (x, multigrid.cycle(load - apply(x)), count)
+    return jax.lax.while_loop(unfinished, step, start)
 
 
 def _is_far(x: Array, correction: Array, tol: Array) -> Array:
@@ -177,4 +186,5 @@ def _largest(u: Array) -> Array:
 
 def _quotient(a: Array, b: Array) -> Array:
     """a / b, or zero where b is not positive: at the exact solution both are zero."""
-    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0)
+    positive = b > 0
+    return jnp.where(positive, a / jnp.where(positive, b, 1), 0)

@@ -1,8 +1,10 @@
 """Line Gauss-Seidel for a finite-volume operator in any dimension, and for its
 transpose.
 
-    M x = b,      M = s - h L,      M = B_i - N_i,      B_i the diagonal of M and its couplings along axis i
-    sweep         x <- B_i^{-1} (b + N_i x)      for i = 1, ..., d, ..., 1: along every axis and back
+    M x = b,      M = s - h L,      M = B_i - N_i,
+                  B_i the diagonal of M and its couplings along axis i
+    sweep         x <- B_i^{-1} (b + N_i x)
+                  for i = 1, ..., d, ..., 1: along every axis and back
 
 B_i is solved exactly, as tridiagonal systems along axis i. With column sums s >= 0 M is
 an M-matrix, B_i^{-1} and N_i have no negative entry, and an iterate that starts at x >=
@@ -41,9 +43,8 @@ class LineSweep(eqx.Module):
         """One sweep for M^T x = `load` from x = 0, `(..., *shape)`."""
         x = jnp.zeros_like(load)
         for i in self._axes_and_back:
-            inflow = sum(
-                _inflow_transposed(self.operator, j, x) for j in self._other_axes(i)
-            )
+            others = self._other_axes(i)
+            inflow = sum(_inflow_transposed(self.operator, j, x) for j in others)
             x = self.factors[i].solve_transposed(load + self.h * inflow)
         return x
 
@@ -60,7 +61,9 @@ class LineSweep(eqx.Module):
 
 
 def factor_line_sweep(
-    operator: EdgeOperator, h: Array, column_sums: Array
+    operator: EdgeOperator,
+    h: Array,
+    column_sums: Array,
 ) -> LineSweep:
     """Factor all B_i of M = s - h L, without the potential term; `column_sums` s
     `(*shape)` is at least zero, and h is positive.
@@ -71,55 +74,52 @@ def factor_line_sweep(
     # The factors only solve: derivatives of a solution come from `custom_linear_solve`
     # around it.
     fixed_h = jax.lax.stop_gradient(h)
-    out_rates = [
-        fixed_h * axis_out_rates(operator, i) for i in range(operator.grid.ndim)
-    ]
+    axes = range(operator.grid.ndim)
+    out_rates = [fixed_h * axis_out_rates(operator, i) for i in axes]
 
     def line_column_sums(i: int) -> Array:
-        """The column sums of B_i: in it, what leaves along the other axes does not
-        return.
-        """
-        return sum(
-            (out_rates[j] for j in range(operator.grid.ndim) if j != i),
-            start=column_sums,
-        )
+        """The column sums of B_i, in which what leaves along other axes is lost."""
+        other_rates = [out_rates[j] for j in axes if j != i]
+        return sum(other_rates, start=column_sums)
 
     factors = tuple(
-        factor_tridiagonal(operator, i, h, line_column_sums(i))
-        for i in range(operator.grid.ndim)
+        factor_tridiagonal(operator, i, h, line_column_sums(i)) for i in axes
     )
     return LineSweep(operator, h, factors)
 
 
 def axis_out_rates(operator: EdgeOperator, i: int) -> Array:
-    """The rate at which mass leaves each node along axis i, `(*shape)`; not
-    differentiated.
-    """
-    axis, position = operator.grid.axes[i], i - operator.grid.ndim
+    """The rate at which mass leaves along axis i, `(*shape)`; not differentiated."""
+    grid = operator.grid
+    axis = grid.axes[i]
+    position = i - grid.ndim  # from the end: leading axes are a batch
     up, down = jax.lax.stop_gradient((operator.up[i], operator.down[i]))
-    outflow = axis.node_faces(down, position)[0] + axis.node_faces(up, position)[1]
-    return outflow / operator.grid.axis_weights(i, up.dtype)
+    to_below, _ = axis.node_faces(down, position)
+    _, to_above = axis.node_faces(up, position)
+    return (to_below + to_above) / grid.axis_weights(i, up.dtype)
 
 
 def _inflow(operator: EdgeOperator, i: int, density: Array) -> Array:
     """The part of L_i p that flows into each node: non-negative where p is."""
-    axis, position = operator.grid.axes[i], i - operator.grid.ndim
+    grid = operator.grid
+    axis = grid.axes[i]
+    position = i - grid.ndim
     below, above = axis.face_neighbors(density, position)
-    from_below = axis.node_faces(operator.up[i] * below, position)[0]
-    from_above = axis.node_faces(operator.down[i] * above, position)[1]
-    return (from_below + from_above) / operator.grid.axis_weights(
-        i, operator.up[i].dtype
-    )
+    from_below, _ = axis.node_faces(operator.up[i] * below, position)
+    _, from_above = axis.node_faces(operator.down[i] * above, position)
+    weights = grid.axis_weights(i, operator.up[i].dtype)
+    return (from_below + from_above) / weights
 
 
 def _inflow_transposed(operator: EdgeOperator, i: int, field: Array) -> Array:
     """The transpose of `_inflow`."""
-    axis, position = operator.grid.axes[i], i - operator.grid.ndim
+    grid = operator.grid
+    axis = grid.axes[i]
+    position = i - grid.ndim
     # The transpose divides by the width of the cell that `_inflow` enters, which is
     # where the field comes from here.
-    below, above = axis.face_neighbors(
-        field / operator.grid.axis_weights(i, operator.up[i].dtype), position
-    )
-    from_below = axis.node_faces(operator.down[i] * below, position)[0]
-    from_above = axis.node_faces(operator.up[i] * above, position)[1]
+    weights = grid.axis_weights(i, operator.up[i].dtype)
+    below, above = axis.face_neighbors(field / weights, position)
+    from_below, _ = axis.node_faces(operator.down[i] * below, position)
+    _, from_above = axis.node_faces(operator.up[i] * above, position)
     return from_below + from_above

@@ -31,13 +31,11 @@ from .matrix_exponential import full_product, taylor_polynomial
 
 def doublings(rates: Array, length: Array) -> Array:
     """The number k of squarings that exp(length Q) takes."""
-    size = (
-        jax.lax.stop_gradient(jnp.max(jnp.sum(rates, axis=-2)) * length)
-        / CONSTANTS.taylor_radius
-    )
-    return jnp.clip(
-        jnp.ceil(jnp.log2(jnp.maximum(size, 1))), 0, CONSTANTS.max_squarings
-    ).astype(int)
+    largest = jnp.max(jnp.sum(rates, axis=-2))
+    size = jax.lax.stop_gradient(largest * length) / CONSTANTS.taylor_radius
+    # At least one: a short step needs no squaring.
+    count = jnp.ceil(jnp.log2(jnp.maximum(size, 1)))
+    return jnp.clip(count, 0, CONSTANTS.max_squarings).astype(int)
 
 
 def transition(rates: Array, length: Array) -> Array:
@@ -48,7 +46,8 @@ def transition(rates: Array, length: Array) -> Array:
     whatever the length. **Cost**: 6 + log2(2 q length) products of matrices.
     """
     count = doublings(rates, length)
-    start = _taylor(rates, length * (0.5**count).astype(length.dtype))
+    fraction = (0.5**count).astype(length.dtype)
+    start = _taylor(rates, length * fraction)
     return run_loop(count, lambda k, _, now: squared(now), (), start)
 
 
@@ -64,9 +63,8 @@ def _taylor(rates: Array, length: Array) -> Array:
     # Any q at least as large as all out-rates gives the same exponential, so its
     # derivative is zero. The smallest normal number keeps q positive where all rates
     # are zero.
-    rate = jax.lax.stop_gradient(
-        jnp.maximum(jnp.max(out_rates), jnp.finfo(rates.dtype).tiny)
-    )
+    tiny = jnp.finfo(rates.dtype).tiny
+    rate = jax.lax.stop_gradient(jnp.maximum(jnp.max(out_rates), tiny))
     stay = (1 - out_rates / rate)[..., None, :] * one
     first = (rate * length) * (rates / rate + stay)
 

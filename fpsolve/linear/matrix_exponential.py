@@ -1,7 +1,8 @@
 """exp(sA) of small matrices of any kind, many at once, by scaling and squaring of a
 Taylor polynomial.
 
-    exp(sA) = exp(2^-k s A)^(2^k),      |2^-k s A| <= 1/2,      sum_l (2^-k s A)^l / l!  to l = 15
+    exp(sA) = exp(2^-k s A)^(2^k),      |2^-k s A| <= 1/2,
+    exp(2^-k s A) ~ sum_l (2^-k s A)^l / l!  to l = 15
 
 All matrices take the same number of squarings, so that nothing depends on the numbers
 of one of them. The exponential of Markov chains keeps more (`markov_expm`). Scaling and
@@ -28,14 +29,15 @@ def exponential(matrix: Array, length: Array) -> Array:
 
     **Cost**: 6 + log2(2 |length matrix|) products of matrices.
     """
-    norm = jax.lax.stop_gradient(jnp.max(jnp.sum(jnp.abs(matrix), axis=-2)) * length)
+    column_sums = jnp.sum(jnp.abs(matrix), axis=-2)
+    # The number of squarings is a choice, which has no derivative.
+    norm = jax.lax.stop_gradient(jnp.max(column_sums) * length)
     count = jnp.ceil(jnp.log2(jnp.maximum(norm / CONSTANTS.taylor_radius, 1)))
     count = jnp.clip(count, 0, CONSTANTS.max_squarings).astype(int)
-    small = matrix * (length * (0.5**count).astype(length.dtype))
+    fraction = (0.5**count).astype(length.dtype)
+    start = taylor_polynomial(matrix * (length * fraction))
 
-    return run_loop(
-        count, lambda k, _, now: full_product(now, now), (), taylor_polynomial(small)
-    )
+    return run_loop(count, lambda k, _, now: full_product(now, now), (), start)
 
 
 def exponential_on_host(matrix: np.ndarray) -> np.ndarray:
@@ -47,9 +49,11 @@ def exponential_on_host(matrix: np.ndarray) -> np.ndarray:
     `exponential`.
     """
     norm = float(np.linalg.norm(matrix, 1))
+    # `math.ceil` would raise for the logarithm of such a norm.
     if not math.isfinite(norm):
         return np.full_like(matrix, np.nan)
-    count = max(0, math.ceil(math.log2(max(norm / CONSTANTS.taylor_radius, 1))))
+    ratio = max(norm / CONSTANTS.taylor_radius, 1)
+    count = max(0, math.ceil(math.log2(ratio)))
     found = taylor_polynomial(matrix * 0.5**count)
     for _ in range(count):
         found = found @ found
@@ -69,17 +73,17 @@ def taylor_polynomial(matrix: Any) -> Any:
     total = xp.zeros_like(matrix)
     blocks = CONSTANTS.taylor_blocks
     for block in reversed(range(blocks)):
+        # At first the total is zero, and the product is saved.
         total = full_product(fourth, total) if block < blocks - 1 else total
-        total = total + sum(
+        terms = (
             power / math.factorial(4 * block + k) for k, power in enumerate(powers)
         )
+        total = total + sum(terms)
     return total
 
 
 def full_product(a: Any, b: Any) -> Any:
-    """In full precision: accelerators would round the factors, and squarings would
-    amplify that.
-    """
+    """a b in full precision: squarings would amplify rounded factors."""
     if isinstance(a, np.ndarray):
         return a @ b
     return jnp.matmul(a, b, precision=EXACTLY)

@@ -4,7 +4,9 @@ of the same kind.
 The operator acts on values f (observables) or, symmetrically, on waves psi = sqrt(m) f,
 with masses m and rates r,
 
-    F f = out f - sum_k r_jk f_k,      A psi = out psi - sum_k sqrt(r_jk r_kj) psi_k,      F 1 = A sqrt(m) = 0,
+    F f = out f - sum_k r_jk f_k,
+    A psi = out psi - sum_k sqrt(r_jk r_kj) psi_k,
+    F 1 = A sqrt(m) = 0,
 
 where `out` is the sum of all rates from a node and of its killing rate. Between the
 levels
@@ -65,19 +67,20 @@ class Level(eqx.Module):
         """F f or A psi, `(..., *shape)`."""
         answer = self.out_rates * field
         for axis in self.axes:
-            from_above = self.above[axis] * next_value(field, axis, self.periodic[axis])
-            from_below = self.below[axis] * previous_value(
-                field, axis, self.periodic[axis]
-            )
+            periodic = self.periodic[axis]
+            from_above = self.above[axis] * next_value(field, axis, periodic)
+            from_below = self.below[axis] * previous_value(field, axis, periodic)
             answer = answer - from_above - from_below
         return answer
 
     @property
     def matrix(self) -> Array:
         """The whole matrix, `(size, size)`."""
-        shape, size = self.out_rates.shape, self.out_rates.size
+        shape = self.out_rates.shape
+        size = self.out_rates.size
         identity = jnp.eye(size, dtype=self.out_rates.dtype)
-        return self.apply(identity.reshape(size, *shape)).reshape(size, size).T
+        columns = self.apply(identity.reshape(size, *shape))
+        return columns.reshape(size, size).T
 
     def smooth(self, load: Array) -> tuple[Array, Array]:
         """An approximate solution for `load`, from zero, and its residual."""
@@ -85,7 +88,8 @@ class Level(eqx.Module):
         # A loop and not straight code: XLA would fuse the steps, and compute the
         # earlier ones again for each neighbour.
         def step(
-            state: tuple[Array, Array, Array], numbers: Array
+            state: tuple[Array, Array, Array],
+            numbers: Array,
         ) -> tuple[tuple[Array, Array, Array], None]:
             x, residual, z = state
             residual = residual - self.apply(z)
@@ -94,13 +98,12 @@ class Level(eqx.Module):
 
         first = FIRST_STEP * (self.inverse * load)
         numbers = jnp.asarray(FURTHER_STEPS, load.dtype)
-        return jax.lax.scan(step, (first, load, first), numbers)[0][:2]
+        (x, residual, _), _ = jax.lax.scan(step, (first, load, first), numbers)
+        return x, residual
 
 
 class Multigrid(eqx.Module):
-    """Levels from fine to coarse; between them, weights for corrections and for
-    residuals.
-    """
+    """Levels from fine to coarse, and weights for corrections and residuals."""
 
     graphs: tuple[ReversibleGraph, ...]
     levels: tuple[Level, ...]
@@ -118,18 +121,18 @@ class Multigrid(eqx.Module):
         """
         now = self.levels[level]
         if level == len(self.levels) - 1:
-            flat = load.reshape(*load.shape[: load.ndim - len(now.axes)], -1)
-            return jnp.matmul(flat, self.bottom_inverse.T, precision=EXACTLY).reshape(
-                load.shape
-            )
+            batch_shape = load.shape[: load.ndim - len(now.axes)]
+            flat = load.reshape(*batch_shape, -1)
+            x = jnp.matmul(flat, self.bottom_inverse.T, precision=EXACTLY)
+            return x.reshape(load.shape)
         # Smooth, correct from the level below, and smooth again: the same smoother
         # before and after keeps the cycle symmetric, as conjugate gradients and LOBPCG
         # need.
         x, residual = now.smooth(load)
-        x = x + self.prolong(
-            self.cycle(self.restrict(residual, level), level + 1), level
-        )
-        return x + now.smooth(load - now.apply(x))[0]
+        correction = self.cycle(self.restrict(residual, level), level + 1)
+        x = x + self.prolong(correction, level)
+        further, _ = now.smooth(load - now.apply(x))
+        return x + further
 
     def prolong(self, coarse: Array, level: int) -> Array:
         """From the level below `level` to it."""
@@ -159,13 +162,14 @@ def wave_multigrid(operator: EdgeOperator) -> Multigrid:
     graphs, shares = coarsened(graph_of(operator))
     levels = tuple(_wave_level(graph) for graph in graphs)
     conserves_mass = operator.potential_term is None and not operator.grid.absorbs
+    # The same both ways: the cycle is to be symmetric.
     roots = tuple(jnp.sqrt(share) for share in shares)
     return Multigrid(
-        graphs,
-        levels,
-        roots,
-        roots,
-        _bottom_inverse(graphs[-1], levels[-1], conserves_mass),
+        graphs=graphs,
+        levels=levels,
+        prolongation_weights=roots,
+        restriction_weights=roots,
+        bottom_inverse=_bottom_inverse(graphs[-1], levels[-1], conserves_mass),
     )
 
 
@@ -173,41 +177,38 @@ def _wave_level(graph: ReversibleGraph) -> Level:
     """A on one graph. The two rates of an edge are square-rooted one by one, because
     their product may overflow.
     """
-    above, below = [], []
+    above = []
+    below = []
     for axis in graph.axes:
         periodic = graph.periodic[axis]
-        coupling = jnp.sqrt(graph.up[axis]) * jnp.sqrt(
-            next_value(graph.down[axis], axis, periodic)
-        )
+        rate_back = next_value(graph.down[axis], axis, periodic)
+        coupling = jnp.sqrt(graph.up[axis]) * jnp.sqrt(rate_back)
         above.append(coupling)
         below.append(previous_value(coupling, axis, periodic))
     return make_level(graph, tuple(above), tuple(below))
 
 
 def _bottom_inverse(
-    graph: ReversibleGraph, level: Level, conserves_mass: bool
+    graph: ReversibleGraph,
+    level: Level,
+    conserves_mass: bool,
 ) -> Array:
     """The inverse of A on the coarsest graph; where mass is conserved, on the
     complement of its null vector sqrt(m).
     """
-    matrix, ground = level.matrix, graph.sqrt_mass.ravel()
+    matrix = level.matrix
+    ground = graph.sqrt_mass.ravel()
     null = jnp.outer(ground, ground) if conserves_mass else jnp.zeros_like(matrix)
     # The null vector is raised to the top of the spectrum and projected out of the
     # eigenvectors, so no eigenvalue is zero. Eigenvalues below rounding are raised to
     # it.
-    values, vectors = jnp.linalg.eigh(
-        matrix + jnp.max(level.out_rates) * null, symmetrize_input=True
-    )
-    rounding = (
-        CONSTANTS.bottom_roundings
-        * len(values)
-        * jnp.finfo(values.dtype).eps
-        * jnp.max(values)
-    )
+    raised = matrix + jnp.max(level.out_rates) * null
+    values, vectors = jnp.linalg.eigh(raised, symmetrize_input=True)
+    eps = jnp.finfo(values.dtype).eps
+    rounding = CONSTANTS.bottom_roundings * len(values) * eps * jnp.max(values)
     projected = vectors - jnp.matmul(null, vectors, precision=EXACTLY)
-    return jnp.matmul(
-        projected / jnp.maximum(values, rounding), projected.T, precision=EXACTLY
-    )
+    scaled = projected / jnp.maximum(values, rounding)
+    return jnp.matmul(scaled, projected.T, precision=EXACTLY)
 
 
 def value_multigrid(graph: ReversibleGraph) -> Multigrid:
@@ -224,14 +225,12 @@ def value_multigrid(graph: ReversibleGraph) -> Multigrid:
 
 
 def make_level(
-    graph: ReversibleGraph, above: tuple[Array, ...], below: tuple[Array, ...]
+    graph: ReversibleGraph,
+    above: tuple[Array, ...],
+    below: tuple[Array, ...],
 ) -> Level:
     """A level with the couplings `above` and `below`, and the diagonal of the graph."""
     out_rates = sum((*graph.up, *graph.down), start=graph.killing)
-    return Level(
-        out_rates,
-        1 / jnp.where(out_rates > 0, out_rates, 1),
-        above,
-        below,
-        graph.periodic,
-    )
+    # A node that takes no part has no rates; one is as good as any other number.
+    inverse = 1 / jnp.where(out_rates > 0, out_rates, 1)
+    return Level(out_rates, inverse, above, below, graph.periodic)

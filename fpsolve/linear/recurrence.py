@@ -1,6 +1,7 @@
 """Linear recurrences of first order, for many rows at once.
 
-    x_j = load_j + factor_j x_{j-1},      or with `reverse`      x_j = load_j + factor_j x_{j+1}
+    x_j = load_j + factor_j x_{j-1},
+    x_j = load_j + factor_j x_{j+1}      with `reverse`
 
 The recurrence runs along the last axis. Where all factors and loads are non-negative,
 so is x, and every entry of x keeps its relative accuracy: nothing is subtracted.
@@ -41,7 +42,8 @@ def recurrence_by_scan(factors: Array, loads: Array, reverse: bool = False) -> A
 
     entries = (jnp.moveaxis(factors, -1, 0), jnp.moveaxis(loads, -1, 0))
     start = jnp.zeros_like(loads[..., 0])
-    return jnp.moveaxis(jax.lax.scan(step, start, entries, reverse=reverse)[1], 0, -1)
+    _, x = jax.lax.scan(step, start, entries, reverse=reverse)
+    return jnp.moveaxis(x, 0, -1)
 
 
 def recurrence_by_tree(factors: Array, loads: Array, reverse: bool = False) -> Array:
@@ -52,12 +54,19 @@ def recurrence_by_tree(factors: Array, loads: Array, reverse: bool = False) -> A
     largest = jnp.finfo(loads.dtype).max
 
     def compose(
-        first: tuple[Array, Array], second: tuple[Array, Array]
+        first: tuple[Array, Array],
+        second: tuple[Array, Array],
     ) -> tuple[Array, Array]:
-        factor = jnp.minimum(second[0] * first[0], largest)
-        load = second[0] * first[1] + second[1]
+        first_factor, first_load = first
+        second_factor, second_load = second
+        factor = jnp.minimum(second_factor * first_factor, largest)
+        load = second_factor * first_load + second_load
         return factor, load
 
-    return jax.lax.associative_scan(
-        compose, (factors, loads), reverse=reverse, axis=loads.ndim - 1
-    )[1]
+    _, x = jax.lax.associative_scan(
+        compose,
+        (factors, loads),
+        reverse=reverse,
+        axis=loads.ndim - 1,
+    )
+    return x

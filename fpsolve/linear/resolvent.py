@@ -56,7 +56,11 @@ class Resolvent(eqx.Module):
             # The residual of the transposed system is measured in the norm that is dual
             # to L1.
             backward = lambda matrix, b: _krylov(
-                matrix, self.line_sweep.sweep_transposed, b, tol, self._dual_norm
+                matrix,
+                self.line_sweep.sweep_transposed,
+                b,
+                tol,
+                self._dual_norm,
             )
         return jax.lax.custom_linear_solve(self.matrix, field, forward, backward)
 
@@ -69,45 +73,43 @@ class Resolvent(eqx.Module):
         return self._norm(jax.lax.stop_gradient(field - self.matrix(x)))
 
     def _iterate(self, matrix: Callable[[Array], Array], b: Array, tol: Array) -> Array:
-        x = _krylov(
-            matrix,
-            lambda u: self.line_sweep.sweep(u, jnp.zeros_like(u)),
-            b,
-            tol,
-            self._norm,
-        )
+        sweep_from_zero = lambda u: self.line_sweep.sweep(u, jnp.zeros_like(u))
+        x = _krylov(matrix, sweep_from_zero, b, tol, self._norm)
         if self.positive:
             x = self._sweep_until(matrix, b, jnp.maximum(x, 0), tol)
         return self._conserve_mass(b, x)
 
     def _sweep_until(
-        self, matrix: Callable[[Array], Array], b: Array, x: Array, tol: Array
+        self,
+        matrix: Callable[[Array], Array],
+        b: Array,
+        x: Array,
+        tol: Array,
     ) -> Array:
         """Sweeps from x >= 0 until the residual is at most `tol`, at least one."""
         size = self._norm(b)
 
         def unfinished(state: tuple[Array, Array]) -> Array:
             x, count = state
-            return jnp.any(self._norm(b - matrix(x)) > tol * size) & (
-                count < CONSTANTS.max_sweeps
-            )
+            too_large = self._norm(b - matrix(x)) > tol * size
+            return jnp.any(too_large) & (count < CONSTANTS.max_sweeps)
 
         def again(state: tuple[Array, Array]) -> tuple[Array, Array]:
             x, count = state
             return self.line_sweep.sweep(b, x), count + 1
 
-        return jax.lax.while_loop(
-            unfinished, again, (self.line_sweep.sweep(b, x), jnp.zeros((), int))
-        )[0]
+        # At least one sweep, because clipping may have left a residual.
+        first = (self.line_sweep.sweep(b, x), jnp.zeros((), int))
+        x, _ = jax.lax.while_loop(unfinished, again, first)
+        return x
 
     def _conserve_mass(self, b: Array, x: Array) -> Array:
         """Move x along |x| until the residual sums to zero."""
         total = lambda u: jnp.sum(u * self._weights, axis=self._axes, keepdims=True)
         size = jnp.abs(x)
         gain = total(self.column_sums * size)
-        return x + (total(b) - total(self.column_sums * x)) * size / jnp.where(
-            gain > 0, gain, 1
-        )
+        missing = total(b) - total(self.column_sums * x)
+        return x + missing * size / jnp.where(gain > 0, gain, 1)
 
     @property
     def operator(self) -> EdgeOperator:
@@ -138,28 +140,27 @@ def factor_resolvent(operator: EdgeOperator, h: Array, positive: bool) -> Resolv
 
     **Cost**: a recurrence along each axis and three fields an axis.
     """
-    grid, fixed_h = operator.grid, jax.lax.stop_gradient(h)
+    grid = operator.grid
+    axes = range(grid.ndim)
+    fixed_h = jax.lax.stop_gradient(h)
     column_sums = jnp.ones(grid.shape, operator.up[0].dtype)
     if operator.potential_term is not None:
-        column_sums = column_sums + fixed_h * jax.lax.stop_gradient(
-            operator.potential_term
-        )
+        killing = jax.lax.stop_gradient(operator.potential_term)
+        column_sums = column_sums + fixed_h * killing
     line_sweep = factor_line_sweep(operator, h, column_sums)
     # The terms of M x are as large as its diagonal, and so is their rounding.
-    diagonal = sum(
-        (fixed_h * axis_out_rates(operator, i) for i in range(grid.ndim)),
-        start=column_sums,
-    )
-    smallest_tol = (
-        CONSTANTS.residual_roundings
-        * jnp.finfo(column_sums.dtype).eps
-        * jnp.max(diagonal)
-    )
+    out_rates = (fixed_h * axis_out_rates(operator, i) for i in axes)
+    diagonal = sum(out_rates, start=column_sums)
+    eps = jnp.finfo(column_sums.dtype).eps
+    smallest_tol = CONSTANTS.residual_roundings * eps * jnp.max(diagonal)
     # What walls absorb leaves M too. It is no part of `column_sums` above, because
     # `factor_tridiagonal` adds it itself.
-    absorbed = (fixed_h * _absorption_rates(operator, i) for i in range(grid.ndim))
+    absorbed = (fixed_h * _absorption_rates(operator, i) for i in axes)
     return Resolvent(
-        line_sweep, sum(absorbed, start=column_sums), smallest_tol, positive
+        line_sweep=line_sweep,
+        column_sums=sum(absorbed, start=column_sums),
+        smallest_tol=smallest_tol,
+        positive=positive,
     )
 
 
@@ -167,26 +168,18 @@ def _absorption_rates(operator: EdgeOperator, i: int) -> Array:
     """The rate at which the walls of axis i absorb mass from each node, `(*shape)`; not
     differentiated.
     """
-    rates, position = (
-        jnp.zeros(operator.grid.shape, operator.up[i].dtype),
-        i - operator.grid.ndim,
-    )
-    if operator.grid.axes[i].boundary != "absorbing":
+    grid = operator.grid
+    dtype = operator.up[i].dtype
+    rates = jnp.zeros(grid.shape, dtype)
+    if grid.axes[i].boundary != "absorbing":
         return rates
-    up, down = (
-        jnp.moveaxis(jax.lax.stop_gradient(u[i]), i, -1)
-        for u in (operator.up, operator.down)
-    )
-    walls = (
-        jnp.moveaxis(rates, i, -1)
-        .at[..., 0]
-        .add(down[..., 0])
-        .at[..., -1]
-        .add(up[..., -1])
-    )
-    return jnp.moveaxis(walls, -1, position) / operator.grid.axis_weights(
-        i, operator.up[i].dtype
-    )
+    last_axis = lambda u: jnp.moveaxis(jax.lax.stop_gradient(u), i, -1)
+    up = last_axis(operator.up[i])
+    down = last_axis(operator.down[i])
+    walls = jnp.moveaxis(rates, i, -1)
+    walls = walls.at[..., 0].add(down[..., 0])
+    walls = walls.at[..., -1].add(up[..., -1])
+    return jnp.moveaxis(walls, -1, i - grid.ndim) / grid.axis_weights(i, dtype)
 
 
 def _krylov(
@@ -199,9 +192,8 @@ def _krylov(
     def inner_tol(size: Array) -> Array:
         # The inner solve aims at what is still missing, but not below rounding.
         tightest = jnp.finfo(b.dtype).eps * CONSTANTS.inner_roundings
-        return jnp.clip(
-            tol / size / CONSTANTS.inner_safety, tightest, CONSTANTS.loosest_inner_tol
-        )
+        needed = tol / size / CONSTANTS.inner_safety
+        return jnp.clip(needed, tightest, CONSTANTS.loosest_inner_tol)
 
     restarts = Restarts(
         CONSTANTS.resolvent_restarts,

@@ -1,14 +1,16 @@
 """Shifted tridiagonal and cyclic systems of a birth-death chain, for many shifts,
 solved without a subtraction.
 
-    (shift + killing_j + up_j + down_{j-1}) x_j - up_{j-1} x_{j-1} - down_j x_{j+1} =
-    load_j
+    (shift + killing_j + up_j + down_{j-1}) x_j
+        - up_{j-1} x_{j-1} - down_j x_{j+1} = load_j
 
 Column j sums to shift + killing_j: the rate at which mass leaves the chain from node j.
 Nodes are eliminated one after the other, as states of a Markov chain are censored. The
 killing rate s of a node and its load pass to its neighbours,
 
-    pivot = s_j + up_j,  s_{j+1} = shift + killing_{j+1} + down_j s_j / pivot,  y_{j+1} = load_{j+1} + up_j y_j / pivot,
+    pivot = s_j + up_j,
+    s_{j+1} = shift + killing_{j+1} + down_j s_j / pivot,
+    y_{j+1} = load_{j+1} + up_j y_j / pivot,
 
 so the diagonal, in which rounding would lose the slow modes, is never formed: every
 term is a sum of numbers within the sector between the positive axis and the shift. A
@@ -42,7 +44,12 @@ class _RingState(NamedTuple):
 
 
 def solve_shifted(
-    shift: Array, killing: Array, up: Array, down: Array, load: Array, ring: bool
+    shift: Array,
+    killing: Array,
+    up: Array,
+    down: Array,
+    load: Array,
+    ring: bool,
 ) -> Array:
     """x `(n, K)` for each shift.
 
@@ -54,43 +61,65 @@ def solve_shifted(
     on a CPU two loops along the chain, on an accelerator log2 n levels of odd-even
     elimination, which costs a few times more work.
     """
-    by_loop, by_reduction = (
-        (_loop_ring, _reduction_ring) if ring else (_loop_line, _reduction_line)
-    )
+    if ring:
+        by_loop, by_reduction = _loop_ring, _reduction_ring
+    else:
+        by_loop, by_reduction = _loop_line, _reduction_line
     return jax.lax.platform_dependent(
-        shift, killing, up, down, load, cpu=by_loop, default=by_reduction
+        shift,
+        killing,
+        up,
+        down,
+        load,
+        cpu=by_loop,
+        default=by_reduction,
     )
 
 
 def _loop_line(
-    shift: Array, killing: Array, up: Array, down: Array, load: Array
+    shift: Array,
+    killing: Array,
+    up: Array,
+    down: Array,
+    load: Array,
 ) -> Array:
     def forward(
-        state: tuple[Array, Array], node: tuple[Array, ...]
+        state: tuple[Array, Array],
+        node: tuple[Array, ...],
     ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         s, y = state
         killing, up, down, load = node
         s = s + (shift + killing)
         y = y + load
         inverse = 1 / (s + up)
-        return (down * s * inverse, up * y * inverse), (inverse, y)
+        after = (down * s * inverse, up * y * inverse)
+        return after, (inverse, y)
 
     def backward(after: Array, node: tuple[Array, ...]) -> tuple[Array, Array]:
         inverse, y, down = node
         x = (y + down * after) * inverse
         return x, x
 
-    up, down = up.at[-1].set(0), down.at[-1].set(0)
+    # The last entries are couplings of a ring, which a line does not have.
+    up = up.at[-1].set(0)
+    down = down.at[-1].set(0)
     zero = jnp.zeros_like(shift)
-    _, (inverse, y) = jax.lax.scan(forward, (zero, zero), (killing, up, down, load))
-    return jax.lax.scan(backward, zero, (inverse, y, down), reverse=True)[1]
+    nodes = (killing, up, down, load)
+    _, (inverse, y) = jax.lax.scan(forward, (zero, zero), nodes)
+    _, x = jax.lax.scan(backward, zero, (inverse, y, down), reverse=True)
+    return x
 
 
 def _loop_ring(
-    shift: Array, killing: Array, up: Array, down: Array, load: Array
+    shift: Array,
+    killing: Array,
+    up: Array,
+    down: Array,
+    load: Array,
 ) -> Array:
     def forward(
-        state: _RingState, node: tuple[Array, ...]
+        state: _RingState,
+        node: tuple[Array, ...],
     ) -> tuple[_RingState, tuple[Array, Array, Array]]:
         killing, up, down, load = node
         s = state.killing + (shift + killing)
@@ -115,27 +144,45 @@ def _loop_ring(
         return (x, last), x
 
     zero = jnp.zeros_like(shift)
-    start = _RingState(zero, zero, zero + down[-1], zero + up[-1], zero, zero)
+    start = _RingState(
+        killing=zero,
+        load=zero,
+        to_last=zero + down[-1],
+        from_last=zero + up[-1],
+        last_killing=zero,
+        last_load=zero,
+    )
     nodes = (killing[:-1], up[:-1], down[:-1], load[:-1])
     end, (inverse, loads, from_last) = jax.lax.scan(forward, start, nodes)
-    last = (load[-1] + end.load + end.last_load) / (
-        shift + killing[-1] + end.killing + end.last_killing
-    )
-    x = jax.lax.scan(
-        backward, (last, last), (inverse, loads, from_last, down[:-1]), reverse=True
-    )[1]
+    # The couplings to the last node have cancelled from its diagonal: what is left is
+    # the rate at which mass leaves the chain.
+    total_load = load[-1] + end.load + end.last_load
+    total_killing = shift + killing[-1] + end.killing + end.last_killing
+    last = total_load / total_killing
+    eliminated = (inverse, loads, from_last, down[:-1])
+    _, x = jax.lax.scan(backward, (last, last), eliminated, reverse=True)
     return jnp.concatenate([x, last[None]])
 
 
 def _reduction_line(
-    shift: Array, killing: Array, up: Array, down: Array, load: Array
+    shift: Array,
+    killing: Array,
+    up: Array,
+    down: Array,
+    load: Array,
 ) -> Array:
     """A line is a ring whose last coupling is zero."""
-    return _reduction_ring(shift, killing, up.at[-1].set(0), down.at[-1].set(0), load)
+    up = up.at[-1].set(0)
+    down = down.at[-1].set(0)
+    return _reduction_ring(shift, killing, up, down, load)
 
 
 def _reduction_ring(
-    shift: Array, killing: Array, up: Array, down: Array, load: Array
+    shift: Array,
+    killing: Array,
+    up: Array,
+    down: Array,
+    load: Array,
 ) -> Array:
     for_each_shift = lambda u: jnp.zeros_like(shift) + u[:, None]
     return _reduce(
@@ -165,7 +212,8 @@ def _reduce(s: Array, up: Array, down: Array, load: Array) -> Array:
         above = lambda u: u
         below = lambda u: jnp.roll(u, 1, 0)
         next_even = lambda u: jnp.roll(u, -1, 0)
-        direct_up, direct_down = 0.0, 0.0
+        direct_up = 0.0
+        direct_down = 0.0
     else:
         # The last and the first node are both even: they are coupled directly, with no
         # odd node between them.
@@ -178,16 +226,20 @@ def _reduce(s: Array, up: Array, down: Array, load: Array) -> Array:
         direct_down = jnp.where(is_first, down, 0)
 
     # Each eliminated node passes on its killing rate and its load.
-    killed, passed = s_odd * inverse, load_odd * inverse
+    killed = s_odd * inverse
+    passed = load_odd * inverse
     x = _reduce(
-        s + up * above(killed) + down * below(killed),
-        up * above(up_odd * inverse) + direct_up,
-        down * below(down_odd * inverse) + direct_down,
-        load + above(down_odd * passed) + below(up_odd * passed),
+        s=s + up * above(killed) + down * below(killed),
+        up=up * above(up_odd * inverse) + direct_up,
+        down=down * below(down_odd * inverse) + direct_down,
+        load=load + above(down_odd * passed) + below(up_odd * passed),
     )
     half = n // 2
-    x_odd = passed + inverse * (up[:half] * x[:half] + next_even(down) * next_even(x))
-    pairs = jnp.stack([x[:half], x_odd], axis=1).reshape(2 * half, *x.shape[1:])
+    inflow = up[:half] * x[:half] + next_even(down) * next_even(x)
+    x_odd = passed + inverse * inflow
+    # Even and odd nodes alternate again; the last of an odd number stands alone.
+    pairs = jnp.stack([x[:half], x_odd], axis=1)
+    pairs = pairs.reshape(2 * half, *x.shape[1:])
     return pairs if n % 2 == 0 else jnp.concatenate([pairs, x[-1:]])
 
 
@@ -195,7 +247,8 @@ def lowest_decay(killing: Array, up: Array, down: Array, ring: bool) -> Array:
     """The lowest level of the chain's matrix M (shift 0) from below, by Noda's
     iteration; not differentiated.
 
-        x' = (M - level)^-1 x,      level' = level + min_j x_j / x'_j <= lowest level,      quadratically convergent
+        x' = (M - level)^-1 x,
+        level' = level + min_j x_j / x'_j <= lowest level,     quadratically convergent
 
     **Reference**: Noda, Numer. Math. 17 (1971) 382.
     """
@@ -213,22 +266,24 @@ def lowest_decay(killing: Array, up: Array, down: Array, ring: bool) -> Array:
         # definite sign, and it is not used.
         valid = jnp.all(after >= 0) & jnp.all(jnp.isfinite(after)) & jnp.any(after > 0)
         # Entries that have all but underflowed have too few digits for a ratio.
-        accurate = after > jnp.finfo(
-            x.dtype
-        ).tiny * CONSTANTS.noda_smallest_entry * jnp.max(after)
-        rise = jnp.min(jnp.where(accurate, x / jnp.where(accurate, after, 1), jnp.inf))
+        tiny = jnp.finfo(x.dtype).tiny
+        largest = jnp.max(after)
+        accurate = after > tiny * CONSTANTS.noda_smallest_entry * largest
+        ratios = x / jnp.where(accurate, after, 1)
+        rise = jnp.min(jnp.where(accurate, ratios, jnp.inf))
         rise = jnp.where(valid, rise, 0)
-        return (
-            level + rise,
-            jnp.where(valid, after / jnp.max(after), x),
-            rise,
-            count + 1,
-        )
+        # Of largest entry one: the iterates would grow without bound.
+        x = jnp.where(valid, after / largest, x)
+        return level + rise, x, rise, count + 1
 
     def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
         level, _, rise, count = state
         enough = CONSTANTS.noda_roundings * epsilon * (jnp.abs(level) + unit)
         return (rise > enough) & (count < CONSTANTS.max_noda_iterations)
 
-    start = (jnp.min(killing) - unit, jnp.ones(n, killing.dtype), unit, jnp.asarray(0))
-    return jax.lax.stop_gradient(jax.lax.while_loop(unfinished, improve, start)[0])
+    # No level lies below the smallest killing rate; a little less keeps M - level
+    # regular.
+    below = jnp.min(killing) - unit
+    start = (below, jnp.ones(n, killing.dtype), unit, jnp.asarray(0))
+    level, *_ = jax.lax.while_loop(unfinished, improve, start)
+    return jax.lax.stop_gradient(level)

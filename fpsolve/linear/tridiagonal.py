@@ -1,7 +1,8 @@
 """Tridiagonal systems along one axis of a finite-volume operator, factored once and
 solved without a subtraction.
 
-    (s - h L_i) x = b,      L_i the part of L along axis i,   s > 0 the column sums of the matrix (in mass per cell)
+    (s - h L_i) x = b,      L_i the part of L along axis i,
+    s > 0 the column sums of the matrix (in mass per cell)
 
 All lines of nodes along axis i are independent systems. Each matrix is tridiagonal
 (cyclic on a ring) with a positive diagonal d and non-positive couplings -up (to the
@@ -64,40 +65,44 @@ class TridiagonalFactors(eqx.Module):
         if self.corner is None:
             mass = _eliminate(self.pivots, self.up, self.down, load)
         else:
+            corner = self.corner
             others = _eliminate(self.pivots, self.up, self.down, load[..., :-1])
-            last = (
-                load[..., -1] + jnp.sum(self.corner.to_last * others, -1)
-            ) / self.corner.pivot
-            mass = _append(others + last[..., None] * self.corner.response, last)
+            from_others = jnp.sum(corner.to_last * others, -1)
+            last = (load[..., -1] + from_others) / corner.pivot
+            others = others + last[..., None] * corner.response
+            mass = _append(others, last)
         return jnp.moveaxis(mass / self.weights, -1, self.axis)
 
     def solve_transposed(self, field: Array) -> Array:
-        """The solution of the transposed system, in the plain inner product of fields."""
+        """The same for the transposed system, in the plain inner product of fields."""
         load = jnp.moveaxis(field, self.axis, -1) / self.weights
         if self.corner is None:
             x = _eliminate_transposed(self.pivots, self.up, self.down, load)
         else:
-            others = _eliminate_transposed(
-                self.pivots, self.up, self.down, load[..., :-1]
-            )
-            last = (
-                load[..., -1] + jnp.sum(self.corner.from_last * others, -1)
-            ) / self.corner.pivot
-            x = _append(
-                others + last[..., None] * self.corner.transposed_response, last
-            )
+            corner = self.corner
+            load, last_load = load[..., :-1], load[..., -1]
+            others = _eliminate_transposed(self.pivots, self.up, self.down, load)
+            from_others = jnp.sum(corner.from_last * others, -1)
+            last = (last_load + from_others) / corner.pivot
+            others = others + last[..., None] * corner.transposed_response
+            x = _append(others, last)
         return jnp.moveaxis(self.weights * x, -1, self.axis)
 
 
 def factor_tridiagonal(
-    operator: EdgeOperator, i: int, h: Array, column_sums: Array
+    operator: EdgeOperator,
+    i: int,
+    h: Array,
+    column_sums: Array,
 ) -> TridiagonalFactors:
     """Factor s - h L_i along axis i, without the potential term; `column_sums` s
     `(*shape)` is positive.
 
     **Cost**: a recurrence along the axis, and three fields. Not differentiated.
     """
-    axis, grid = operator.grid.axes[i], operator.grid
+    grid = operator.grid
+    axis = grid.axes[i]
+    # Derivatives of a solution come from the linear solve around the factors.
     last_axis = lambda u: jnp.moveaxis(jax.lax.stop_gradient(u), i, -1)
     up = last_axis(operator.up[i])
     down = last_axis(operator.down[i])
@@ -114,25 +119,35 @@ def factor_tridiagonal(
         up = h * up / weights[:-1]
         down = h * down / weights[1:]
         return TridiagonalFactors(
-            weights, _pivots(sums, up, down), up, down, None, i - grid.ndim
+            weights=weights,
+            pivots=_pivots(sums, up, down),
+            up=up,
+            down=down,
+            corner=None,
+            axis=i - grid.ndim,
         )
     return _factor_ring(up, down, weights, sums, h, i - grid.ndim)
 
 
 def _factor_ring(
-    up: Array, down: Array, weights: Array, sums: Array, h: Array, axis: int
+    up: Array,
+    down: Array,
+    weights: Array,
+    sums: Array,
+    h: Array,
+    axis: int,
 ) -> TridiagonalFactors:
-    """The factors for a ring: those of the first n - 1 nodes, and the last node as a
-    `RingCorner`.
-    """
+    """The factors for a ring: of n - 1 nodes, and the last as a `RingCorner`."""
     # The last face joins the last node, below it, to the first node, above it.
     first_to_last = h * down[..., -1] / weights[0]
     last_to_first = h * up[..., -1] / weights[-1]
     up = h * up[..., :-1] / weights[:-1]
     down = h * down[..., :-1] / weights[1:]
-    at_ends = lambda first, end: (
-        jnp.zeros_like(up).at[..., 0].add(first).at[..., -1].add(end)
-    )
+
+    def at_ends(first: Array, end: Array) -> Array:
+        entries = jnp.zeros_like(up).at[..., 0].add(first)
+        return entries.at[..., -1].add(end)
+
     to_last = at_ends(first_to_last, up[..., -1])
     from_last = at_ends(last_to_first, down[..., -1])
     up, down = up[..., :-1], down[..., :-1]
@@ -143,14 +158,24 @@ def _factor_ring(
     # column sums that its mass meets on its way are the same number as a sum of
     # positive terms.
     pivot = sums[..., -1] + jnp.sum(sums[..., :-1] * response, -1)
-    corner = RingCorner(to_last, from_last, response, transposed_response, pivot)
-    return TridiagonalFactors(weights, pivots, up, down, corner, axis)
+    return TridiagonalFactors(
+        weights=weights,
+        pivots=pivots,
+        up=up,
+        down=down,
+        corner=RingCorner(to_last, from_last, response, transposed_response, pivot),
+        axis=axis,
+    )
 
 
 def _pivots(sums: Array, up: Array, down: Array) -> Array:
     """d_j = s'_j + up_j, `(..., n)`."""
     eliminated = jax.lax.platform_dependent(
-        sums, up, down, cpu=column_sums_by_scan, default=column_sums_by_tree
+        sums,
+        up,
+        down,
+        cpu=column_sums_by_scan,
+        default=column_sums_by_tree,
     )
     return eliminated + _pad_last(up)
 
@@ -159,21 +184,18 @@ def column_sums_by_scan(sums: Array, up: Array, down: Array) -> Array:
     """The column sums s' `(..., n)` in the course of the elimination, by a loop."""
 
     def step(
-        eliminated: Array, entry: tuple[Array, Array, Array]
+        eliminated: Array,
+        entry: tuple[Array, Array, Array],
     ) -> tuple[Array, Array]:
         own, up, down = entry
+        # The quotient first: it is at most one, and a product might overflow.
         eliminated = own + down * (eliminated / (eliminated + up))
         return eliminated, eliminated
 
     axis_first = lambda u: jnp.moveaxis(u, -1, 0)
     later = (axis_first(sums[..., 1:]), axis_first(up), axis_first(down))
-    return jnp.concatenate(
-        [
-            sums[..., :1],
-            jnp.moveaxis(jax.lax.scan(step, sums[..., 0], later)[1], 0, -1),
-        ],
-        -1,
-    )
+    _, eliminated = jax.lax.scan(step, sums[..., 0], later)
+    return jnp.concatenate([sums[..., :1], jnp.moveaxis(eliminated, 0, -1)], -1)
 
 
 def column_sums_by_tree(sums: Array, up: Array, down: Array) -> Array:
@@ -189,27 +211,32 @@ def column_sums_by_tree(sums: Array, up: Array, down: Array) -> Array:
         a, b, c, d = second
         e, f, g, k = first
         product = jnp.stack(
-            [a * e + b * g, a * f + b * k, c * e + d * g, c * f + d * k]
+            [
+                a * e + b * g,
+                a * f + b * k,
+                c * e + d * g,
+                c * f + d * k,
+            ]
         )
         # a common factor changes no quotient, and products would overflow
         return product / jnp.max(product, 0)
 
-    a, b, c, d = jax.lax.associative_scan(compose, maps / jnp.max(maps, 0), axis=-1)
-    return jnp.concatenate([start, (a * start + b) / (c * start + d)], -1)
+    scaled = maps / jnp.max(maps, 0)
+    a, b, c, d = jax.lax.associative_scan(compose, scaled, axis=-1)
+    eliminated = (a * start + b) / (c * start + d)
+    return jnp.concatenate([start, eliminated], -1)
 
 
 def _eliminate(pivots: Array, up: Array, down: Array, load: Array) -> Array:
     """x `(..., n)` from b: forward elimination, then back substitution."""
-    y = solve_recurrence(_like(load, _pad_first(up / pivots[..., :-1])), load)
-    return solve_recurrence(
-        _like(load, _pad_last(down / pivots[..., :-1])), y / pivots, reverse=True
-    )
+    forward = _pad_first(up / pivots[..., :-1])
+    backward = _pad_last(down / pivots[..., :-1])
+    y = solve_recurrence(_like(load, forward), load)
+    return solve_recurrence(_like(load, backward), y / pivots, reverse=True)
 
 
 def _eliminate_transposed(pivots: Array, up: Array, down: Array, load: Array) -> Array:
-    """The same for the transposed matrix, which has `up` and `down` exchanged and the
-    same pivots.
-    """
+    """The same for the transpose: `up` and `down` exchanged, the same pivots."""
     return _eliminate(pivots, down, up, load)
 
 

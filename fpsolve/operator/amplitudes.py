@@ -1,6 +1,4 @@
-"""A psi on all faces in one row, in whose plain dot product <psi, A^T A psi> = |A
-psi|^2.
-"""
+"""A psi on all faces in one row: its plain square is <psi, A^T A psi>."""
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -15,13 +13,14 @@ def amplitudes(factored: EdgeOperator | TensorOperator, waves: Array) -> Array:
     """
     rows = []
     for i, values in enumerate(factored.factor(waves)):
+        # The weights of faces along axis i, and of nodes along the others.
         weights = jnp.ones(())
         for j, axis in enumerate(factored.grid.axes):
-            axis_weights = (
-                factored.face_weights(i) if j == i else jnp.asarray(axis.weights)
-            )
+            axis_weights = jnp.asarray(axis.weights)
+            if j == i:
+                axis_weights = factored.face_weights(i)
             weights = weights[..., None] * axis_weights
-        rows.append(
-            (values * jnp.sqrt(weights).astype(values.dtype)).reshape(len(waves), -1)
-        )
+        # The root: the weights are to appear in the square of the row.
+        weighted = values * jnp.sqrt(weights).astype(values.dtype)
+        rows.append(weighted.reshape(len(waves), -1))
     return jnp.concatenate(rows, axis=1)

@@ -54,9 +54,7 @@ class Operator(eqx.Module):
     @property
     @abc.abstractmethod
     def largest_rate(self) -> Array:
-        """The largest exit rate, 1 / time; for a basis, which has no rates, half the
-        highest level.
-        """
+        """The largest exit rate, 1 / time; of a basis, half the highest level."""
 
     @property
     @abc.abstractmethod
@@ -104,13 +102,15 @@ class Scheme(eqx.Module):
 
     @abc.abstractmethod
     def check(self, equation: Equation, grid: Grid) -> None:
-        """Raise `ValueError` for an equation or a grid that this scheme does not
-        support.
-        """
+        """Raise `ValueError` for an equation or a grid that is not supported."""
 
     @abc.abstractmethod
     def sample(
-        self, equation: Equation, grid: Grid | Places, t: Scalar, reversible: bool
+        self,
+        equation: Equation,
+        grid: Grid | Places,
+        t: Scalar,
+        reversible: bool,
     ) -> Samples:
         """The equation at time t on the nodes and faces of the scheme; `grid` may be
         `Places` if it `samples_nodes`.
@@ -124,7 +124,12 @@ class Scheme(eqx.Module):
         """The operator in the precision `dtype`."""
 
     def build(
-        self, equation: Equation, grid: Grid, t: Scalar, dtype: DType, reversible: bool
+        self,
+        equation: Equation,
+        grid: Grid,
+        t: Scalar,
+        dtype: DType,
+        reversible: bool,
     ) -> Operator:
         """The operator at time t: sampled and assembled."""
         return self.assemble(self.sample(equation, grid, t, reversible), grid, dtype)
@@ -135,7 +140,11 @@ class ResolvesJumps(Protocol):
     """A scheme whose samples take a much larger program where a function jumps."""
 
     def sample_smooth(
-        self, equation: Equation, grid: Grid | Places, t: Scalar, reversible: bool
+        self,
+        equation: Equation,
+        grid: Grid | Places,
+        t: Scalar,
+        reversible: bool,
     ) -> tuple[Samples, Array]:
         """The samples if no function jumps, and whether one does, in which case they
         are those of `sample` alone.
@@ -144,7 +153,11 @@ class ResolvesJumps(Protocol):
 
 
 def sample_smooth(
-    scheme: Scheme, equation: Equation, grid: Grid | Places, t: Scalar, reversible: bool
+    scheme: Scheme,
+    equation: Equation,
+    grid: Grid | Places,
+    t: Scalar,
+    reversible: bool,
 ) -> tuple[Samples, Array]:
     """The samples of any scheme if no function jumps, and whether one does that it
     would resolve.
@@ -155,11 +168,17 @@ def sample_smooth(
 
 
 def sample_equation(
-    scheme: Scheme, equation: Equation, grid: Grid | Places, t: Scalar, reversible: bool
+    scheme: Scheme,
+    equation: Equation,
+    grid: Grid | Places,
+    t: Scalar,
+    reversible: bool,
 ) -> Samples:
     """`scheme.sample` as a small program of its own. With `places_of` a grid it serves
     boxes of all sizes.
     """
+    # The smaller program first; the larger one only where a function jumps, which a
+    # program alone could not decide.
     if is_concrete(equation, t):
         samples, jumps = _sample_smooth(scheme, equation, grid, t, reversible)
         if not bool(jumps):
@@ -169,32 +188,41 @@ def sample_equation(
 
 @sampling_program
 def _sample(
-    scheme: Scheme, equation: Equation, grid: Grid | Places, t: Scalar, reversible: bool
+    scheme: Scheme,
+    equation: Equation,
+    grid: Grid | Places,
+    t: Scalar,
+    reversible: bool,
 ) -> Samples:
     return scheme.sample(equation, grid, t, reversible)
 
 
 @sampling_program
 def _sample_smooth(
-    scheme: Scheme, equation: Equation, grid: Grid | Places, t: Scalar, reversible: bool
+    scheme: Scheme,
+    equation: Equation,
+    grid: Grid | Places,
+    t: Scalar,
+    reversible: bool,
 ) -> tuple[Samples, Array]:
     return sample_smooth(scheme, equation, grid, t, reversible)
 
 
 def places_of(
-    grid: Grid, scheme: Scheme, equation: Equation, reversible: bool
+    grid: Grid,
+    scheme: Scheme,
+    equation: Equation,
+    reversible: bool,
 ) -> Grid | Places:
-    """What `scheme.sample` needs of a grid: its nodes alone, or else the grid itself."""
+    """What `scheme.sample` needs of a grid: its nodes alone, or the grid itself."""
     # On a ring the two ends are compared, and a score is sampled at the faces.
     of_nodes = scheme.samples_nodes and all(
         axis.uniform and axis.boundary != "periodic" for axis in grid.axes
     )
     is_wave = isinstance(equation, Schrodinger)
-    return (
-        Places(grid)
-        if of_nodes and (is_wave or (equation.evolves_density and reversible))
-        else grid
-    )
+    if of_nodes and (is_wave or (equation.evolves_density and reversible)):
+        return Places(grid)
+    return grid
 
 
 def has_stationary_state(operator: Operator) -> bool:
@@ -213,17 +241,20 @@ def log_sqrt_pi_of(log_gibbs: Array, grid: Grid) -> Array:
     """log sqrt(pi) `(*shape)` with pi of mass 1 in the grid's weights, from log pi up
     to a constant.
     """
-    weights = jnp.log(grid.weights).astype(log_gibbs.dtype)
-    return (log_gibbs - jax.scipy.special.logsumexp(log_gibbs + weights)) / 2
+    log_weights = jnp.log(grid.weights).astype(log_gibbs.dtype)
+    log_mass = jax.scipy.special.logsumexp(log_gibbs + log_weights)
+    return (log_gibbs - log_mass) / 2
 
 
 def dense(action: Callable[[Array], Array], grid: Grid, dtype: DType) -> Array:
     """The matrix `(size, size)` of a linear `action` on fields of the grid. Cost: size
     applications, size^2 numbers.
     """
-    identity = jnp.eye(grid.size, dtype=dtype).reshape(grid.size, *grid.shape)
-    flat = identity.reshape(grid.size, grid.size)
+    size = grid.size
+    identity = jnp.eye(size, dtype=dtype).reshape(size, *grid.shape)
+    flat = identity.reshape(size, size)
+    images = jax.vmap(action)(identity).reshape(size, size)
     # The transpose of the images, as a product with the identity: XLA would move a
     # plain transpose into the action, and its FFT on a CPU does not support the layout
     # that results.
-    return jnp.einsum("ji,jk->ik", jax.vmap(action)(identity).reshape(flat.shape), flat)
+    return jnp.einsum("ji,jk->ik", images, flat)

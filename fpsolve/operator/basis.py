@@ -1,7 +1,8 @@
 """One-dimensional bases: how smooth functions, known at nodes, are differentiated and
 interpolated to faces.
 
-    Line, Periodic    Fourier               faces halfway between nodes, the last one joins the two ends
+    Line, Periodic    Fourier               faces halfway between nodes,
+                                            the last one joins the two ends
     Absorbing         sin(k pi (x - a)/l)   faces halfway, and one on each wall
     Legendre          polynomials           nodes Gauss-Lobatto, faces Gauss
 
@@ -42,11 +43,8 @@ class Basis(NamedTuple):
         """-d^2/dx^2 in the weak form, `(n, n)`: W^-1 G^T V G, symmetric in the weights
         of the nodes.
         """
-        return (
-            self.derivative.T
-            @ (self.weights[:, None] * self.derivative)
-            / axis.weights[:, None]
-        )
+        weighted = self.weights[:, None] * self.derivative
+        return self.derivative.T @ weighted / axis.weights[:, None]
 
 
 @functools.lru_cache(maxsize=64)
@@ -60,13 +58,19 @@ def basis(axis: Axis) -> Basis:
     if axis.uniform:
         # The highest mode has the largest derivative; interpolation between equal cells
         # enlarges no mode.
-        derivative_norm, interpolation_norm = float(wavenumbers(axis)[-1]), 1.0
+        derivative_norm = float(wavenumbers(axis)[-1])
+        interpolation_norm = 1.0
     else:
         scale = np.sqrt(weights[:, None] / axis.weights)
         derivative_norm = float(np.linalg.norm(scale * derivative, 2))
         interpolation_norm = float(np.linalg.norm(scale * interpolation, 2))
     return Basis(
-        faces, weights, derivative, interpolation, derivative_norm, interpolation_norm
+        faces=faces,
+        weights=weights,
+        derivative=derivative,
+        interpolation=interpolation,
+        derivative_norm=derivative_norm,
+        interpolation_norm=interpolation_norm,
     )
 
 
@@ -88,15 +92,12 @@ def _faces(axis: Axis) -> tuple[np.ndarray, np.ndarray]:
 def check_axis(axis: Axis) -> None:
     """Raise `ValueError` for an axis that has no basis."""
     if isinstance(axis, Reflecting):
-        cure = (
-            f"Use fp.Legendre({axis.lower:g}, {axis.upper:g}, n), whose no-flux ends "
-            "are natural, or finite volumes."
-        )
         raise_value_error(
             "grid",
             axis,
             "Spectral has no basis for equal cells between reflecting walls",
-            cure,
+            f"Use fp.Legendre({axis.lower:g}, {axis.upper:g}, n), whose no-flux ends "
+            "are natural, or finite volumes.",
         )
 
 
@@ -104,11 +105,10 @@ def wavenumbers(axis: Axis) -> np.ndarray:
     """The wavenumbers of the modes from the constant up: 2 pi nu / l, nu up to n/2; on
     `Absorbing` pi k / l, k up to n.
     """
-    modes = (
-        np.arange(axis.n + 1) / 2
-        if axis.boundary == "absorbing"
-        else np.arange(axis.n // 2 + 1)
-    )
+    if axis.boundary == "absorbing":
+        modes = np.arange(axis.n + 1) / 2
+    else:
+        modes = np.arange(axis.n // 2 + 1)
     return 2 * np.pi * modes / axis.length
 
 
@@ -124,16 +124,19 @@ def evaluate(axis: Axis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fourier(axis: Axis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    n, unit = axis.n, 2 * np.pi / axis.length
+    n = axis.n
+    unit = 2 * np.pi / axis.length
     wavenumbers = unit * np.arange(1, (n + 1) // 2)
     at_nodes = np.multiply.outer(wavenumbers, axis.nodes)
     at_x = np.multiply.outer(x, wavenumbers)
-    cos_nodes, sin_nodes = np.cos(at_nodes), np.sin(at_nodes)
-    cos_x, sin_x = np.cos(at_x), np.sin(at_x)
+    cos_nodes = np.cos(at_nodes)
+    sin_nodes = np.sin(at_nodes)
+    cos_x = np.cos(at_x)
+    sin_x = np.sin(at_x)
     interpolation = (1 + 2 * (cos_x @ cos_nodes + sin_x @ sin_nodes)) / n
-    derivative = (
-        2 * ((cos_x * wavenumbers) @ sin_nodes - (sin_x * wavenumbers) @ cos_nodes) / n
-    )
+    sine_slopes = cos_x * wavenumbers
+    cosine_slopes = sin_x * wavenumbers
+    derivative = 2 * (sine_slopes @ sin_nodes - cosine_slopes @ cos_nodes) / n
     # The highest mode of an even number of nodes is known only as a cosine that has its
     # maxima at the nodes: its sine vanishes at all of them. It is split evenly, as a
     # cosine about each node.
@@ -151,11 +154,11 @@ def _sines(axis: Axis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # The highest sine is 1 or -1 at every node, so its square sums to n, and that of
     # every other sine to n / 2.
     inverse_norms = np.where(k == axis.n, 1, 2) / axis.n
-    coefficients = inverse_norms[:, None] * np.sin(
-        np.multiply.outer(wavenumbers, axis.nodes - axis.lower)
-    )
+    at_nodes = np.multiply.outer(wavenumbers, axis.nodes - axis.lower)
+    coefficients = inverse_norms[:, None] * np.sin(at_nodes)
     at_x = np.multiply.outer(x - axis.lower, wavenumbers)
-    return (np.cos(at_x) * wavenumbers) @ coefficients, np.sin(at_x) @ coefficients
+    slopes = np.cos(at_x) * wavenumbers
+    return slopes @ coefficients, np.sin(at_x) @ coefficients
 
 
 def _polynomials(axis: Axis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -169,9 +172,11 @@ def _polynomials(axis: Axis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     reference_weights = 2 * axis.weights / axis.length
     at_nodes = legendre.legvander(to_reference(axis.nodes), n - 1).T
     coefficients = inverse_norms[:, None] * at_nodes * reference_weights
-    values = legendre.legvander(to_reference(x), n - 1)
-    slopes = np.stack(
-        [legendre.legval(to_reference(x), legendre.legder(row)) for row in np.eye(n)],
-        axis=1,
-    )
+    reference_x = to_reference(x)
+    values = legendre.legvander(reference_x, n - 1)
+    columns = [
+        legendre.legval(reference_x, legendre.legder(polynomial))
+        for polynomial in np.eye(n)
+    ]
+    slopes = np.stack(columns, axis=1)
     return slopes @ coefficients * 2 / axis.length, values @ coefficients

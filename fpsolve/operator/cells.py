@@ -3,7 +3,8 @@ every compiled program.
 
 With lengths along each axis measured in cells, x_i = l_i + u_i xi_i,
 
-    D_i -> D_i / u_i^2,    drift b_i -> b_i / u_i,    energies, rates and times are unchanged,
+    D_i -> D_i / u_i^2,    drift b_i -> b_i / u_i,
+    energies, rates and times are unchanged,
 
 and a density becomes the mass of each cell.
 """

@@ -35,21 +35,20 @@ def clip_tails(
     # whose fourth power is finite does this as well as an infinite one. A density of
     # zero has no wave.
     wave = divide_by_sqrt_pi(density, log_sqrt_pi, xp)
-    wave = xp.where(
-        density > 0,
-        xp.minimum(wave, xp.finfo(wave.dtype).max ** CONSTANTS.largest_wave_power),
-        0,
-    )
+    largest = xp.finfo(wave.dtype).max ** CONSTANTS.largest_wave_power
+    wave = xp.where(density > 0, xp.minimum(wave, largest), 0)
     sqrt_pi = xp.exp(log_sqrt_pi)
     mass = xp.sum(weights * density)
 
     def clipped(height: Scalar) -> SameArray:
-        return wave / xp.sqrt(1 + xp.square(xp.square(wave / height)))
+        r = wave / height
+        return wave / xp.sqrt(1 + xp.square(xp.square(r)))
 
     def halve(_: Array | int, bounds: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
         low, high = bounds
         middle = (low + high) / 2
-        lost = mass - xp.sum(weights * sqrt_pi * clipped(xp.exp(middle)))
+        kept = xp.sum(weights * sqrt_pi * clipped(xp.exp(middle)))
+        lost = mass - kept
         allowed = lost <= fraction * mass
         return xp.where(allowed, low, middle), xp.where(allowed, middle, high)
 
@@ -59,16 +58,16 @@ def clip_tails(
     log_mean = xp.log(mass) - xp.log(xp.sum(weights * sqrt_pi))
     bounds = (log_mean, log_largest + CONSTANTS.height_margin)
     if xp is jnp:
-        log_height = jax.lax.fori_loop(0, CONSTANTS.bisection_steps, halve, bounds)[1]
+        _, log_height = jax.lax.fori_loop(0, CONSTANTS.bisection_steps, halve, bounds)
         # M is a numerical parameter: p does not depend on it
         height = jnp.exp(jax.lax.stop_gradient(log_height))
     else:
         for step in range(CONSTANTS.bisection_steps):
             bounds = halve(step, bounds)
-        height = xp.exp(bounds[1])
+        _, log_height = bounds
+        height = xp.exp(log_height)
 
     answer = clipped(height)
     answer = answer * mass / xp.sum(weights * sqrt_pi * answer)
-    return xp.where(
-        log_largest > log_mean + math.log(CONSTANTS.large_amplitude), answer, wave
-    )
+    is_large = log_largest > log_mean + math.log(CONSTANTS.large_amplitude)
+    return xp.where(is_large, answer, wave)

@@ -7,9 +7,7 @@ MinNodes = dict[tuple[str, int], int]  # by backend and bits of a number
 
 @dataclasses.dataclass(frozen=True)
 class OperatorConstants:
-    """Constants of `operator` that decide answers or costs. Each says where its value
-    comes from.
-    """
+    """Constants of `operator` that decide answers or costs, each with its origin."""
 
     # aliasing
     # of the sampling frequency, below its half: the shortest tenth; a free choice
@@ -35,11 +33,8 @@ class OperatorConstants:
     # some three periods of a drive; an interval that needs more is halved: a free
     # choice
     expansion_terms: int = 32
-    expansion_roundings: float = (
-        # error of an expansion in units of rounding, for sums of 32 terms: a free
-        # choice
-        200.0
-    )
+    # error of an expansion in units of rounding, for sums of 32 terms: a free choice
+    expansion_roundings: float = 200.0
     # times at which an expansion is compared with the functions: a free choice
     expansion_checks: int = 7
     # range of lambda of an expansion where a schedule rests: a free choice
@@ -49,7 +44,7 @@ class OperatorConstants:
     # derived: below it the next term, z^8 / 1209600, is below rounding
     bernoulli_series_below: float = 1e-2
 
-    # jumps and zeros of D (`subcells`, `volume_samples`)
+    # jumps and zeros of D (`subcells`, `flux_rates`, `varying_diffusion`)
     # A change between two samples is a jump from so many times the sum of both changes
     # beside it. A smooth function that the samples resolve has 1/2, a parabola between
     # its samples at most 1, a kink 1.

@@ -4,7 +4,8 @@ Mass flows through the face between the node below it and the node above it,
 
     F = up p_below - down p_above,      (L p)_j = -(F_upper - F_lower) / w_j,
     A psi = sqrt(down) psi_above - sqrt(up) psi_below,      H = sum_i A_i^T A_i,
-    (H psi)_j = r_j psi_j - sum_k c_jk psi_k / w_j,      c = sqrt(up down),   r the rate at which mass leaves a node.
+    (H psi)_j = r_j psi_j - sum_k c_jk psi_k / w_j,
+    c = sqrt(up down),   r the rate at which mass leaves a node.
 
 Whatever the rates, L conserves mass and positivity and H is symmetric and at least
 zero. If they balance in detail, up pi_below = down pi_above, then A sqrt(pi) = 0 and L
@@ -77,9 +78,9 @@ class EdgeOperator(Operator):
         factors = []
         for i, axis in enumerate(self.grid.axes):
             below, above = axis.face_neighbors(wave, i - self.grid.ndim)
-            factors.append(
-                jnp.sqrt(self.down[i]) * above - jnp.sqrt(self.up[i]) * below
-            )
+            from_above = jnp.sqrt(self.down[i]) * above
+            from_below = jnp.sqrt(self.up[i]) * below
+            factors.append(from_above - from_below)
         return tuple(factors)
 
     def face_weights(self, i: int) -> Array:
@@ -95,12 +96,10 @@ class EdgeOperator(Operator):
             # on the diagonal.
             for run in _face_runs(self.grid.axes[i]):
                 coupling = part.cut(self.couplings[i], run.face, run.count)
-                from_below = part.pad(
-                    coupling * part.cut(wave, run.below, run.count), run.above
-                )
-                from_above = part.pad(
-                    coupling * part.cut(wave, run.above, run.count), run.below
-                )
+                wave_below = part.cut(wave, run.below, run.count)
+                wave_above = part.cut(wave, run.above, run.count)
+                from_below = part.pad(coupling * wave_below, run.above)
+                from_above = part.pad(coupling * wave_above, run.below)
                 coupled = from_below + from_above
                 answer = answer - coupled * self._inverse_weights(i, coupled)
         return answer
@@ -112,11 +111,9 @@ class EdgeOperator(Operator):
         # numbers: one pass over memory, not two. A processor would take twice as long
         # that way.
         compute_flux_once = on_processor()
-        answer = (
-            jnp.zeros_like(density)
-            if self.potential_term is None
-            else -self.potential_term * density
-        )
+        answer = jnp.zeros_like(density)
+        if self.potential_term is not None:
+            answer = -self.potential_term * density
         for i, axis in enumerate(self.grid.axes):
             part = self._slices(i)
             gain = jnp.zeros_like(density)
@@ -139,14 +136,13 @@ class EdgeOperator(Operator):
             # Behind a wall the density is zero: mass leaves through it, and none
             # enters.
             if axis.boundary == "absorbing":
-                through_lower_wall = part.cut(self.down[i], 0, 1) * part.cut(
-                    density, 0, 1
-                )
-                through_upper_wall = part.cut(self.up[i], axis.n, 1) * part.cut(
-                    density, axis.n - 1, 1
-                )
+                last = axis.n - 1
+                first_density = part.cut(density, 0, 1)
+                last_density = part.cut(density, last, 1)
+                through_lower_wall = part.cut(self.down[i], 0, 1) * first_density
+                through_upper_wall = part.cut(self.up[i], axis.n, 1) * last_density
                 gain = gain - part.pad(through_lower_wall, 0)
-                gain = gain - part.pad(through_upper_wall, axis.n - 1)
+                gain = gain - part.pad(through_upper_wall, last)
             answer = answer + gain * self._inverse_weights(i, gain)
         return answer
 
@@ -154,25 +150,19 @@ class EdgeOperator(Operator):
         """The same H with equal rates both ways, namely the couplings, and the rest of
         the diagonal as V.
         """
-        bare = EdgeOperator(self.grid, self.couplings, self.couplings, None, None)
-        return EdgeOperator(
-            self.grid,
-            self.couplings,
-            self.couplings,
-            self.exit_rates - bare.out_rates,
-            None,
-        )
+        couplings = self.couplings
+        bare = EdgeOperator(self.grid, couplings, couplings, None, None)
+        potential_term = self.exit_rates - bare.out_rates
+        return EdgeOperator(self.grid, couplings, couplings, potential_term, None)
 
     @property
     def exit_rates(self) -> Array:
         """The rate at which mass leaves each node, `(*shape)`: minus the diagonal of L,
         and the diagonal of H.
         """
-        return (
-            self.out_rates
-            if self.potential_term is None
-            else self.out_rates + self.potential_term
-        )
+        if self.potential_term is None:
+            return self.out_rates
+        return self.out_rates + self.potential_term
 
     @property
     def is_factored(self) -> bool:
@@ -200,7 +190,8 @@ class EdgeOperator(Operator):
         """`lower` at the face below each node plus `upper` at the face above it, per
         width of its cell, `(*shape)`.
         """
-        axis, part = self.grid.axes[i], self._slices(i)
+        axis = self.grid.axes[i]
+        part = self._slices(i)
         sums = jnp.zeros(self.grid.shape, lower.dtype)
         for run in _face_runs(axis):
             at_lower_face = part.pad(part.cut(lower, run.face, run.count), run.above)

@@ -2,11 +2,12 @@
 follow from the change of log pi.
 
 With P = log pi_above - log pi_below = int b / D dx from node to node (b the drift), h
-their distance, and
-z / (e^z - 1) = B(z),
+their distance, and z / (e^z - 1) = B(z),
 
-    Scharfetter-Gummel   up = (D / h) B(-P),      down = (D / h) B(P)        flux exact for constant b and flux
-    square root          up = (D / h) e^{P/2},    down = (D / h) e^{-P/2}    H is the lattice Laplacian + a potential
+    Scharfetter-Gummel   up = (D / h) B(-P),      down = (D / h) B(P)
+                         flux exact for constant b and flux
+    square root          up = (D / h) e^{P/2},    down = (D / h) e^{-P/2}
+                         H is the lattice Laplacian + a potential
 
 Both balance in detail, up / down = e^P, so exp(-U/D) on the nodes is the exact discrete
 Gibbs density.
@@ -44,10 +45,8 @@ class ScharfetterGummel(Scheme):
     ```python
     import fpsolve as fp
 
-    equation, grid = (
-        fp.FokkerPlanck(force=lambda x: 1.0 + 0 * x),
-        fp.Grid(fp.Periodic(0, 1, 64)),
-    )
+    equation = fp.FokkerPlanck(force=lambda x: 1.0 + 0 * x)
+    grid = fp.Grid(fp.Periodic(0, 1, 64))
     solution = fp.evolve(
         equation,
         fp.Gaussian(0.5, 0.01),
@@ -64,13 +63,22 @@ class ScharfetterGummel(Scheme):
         """Every equation and every grid is supported."""
 
     def sample(
-        self, equation: Equation, grid: Grid, t: Scalar, reversible: bool
+        self,
+        equation: Equation,
+        grid: Grid,
+        t: Scalar,
+        reversible: bool,
     ) -> Samples:
         """D and the change of log pi on the faces, V and log pi at the nodes."""
-        return _sample(equation, grid, t, reversible, resolve_jumps=True)[0]
+        samples, _ = _sample(equation, grid, t, reversible, resolve_jumps=True)
+        return samples
 
     def sample_smooth(
-        self, equation: Equation, grid: Grid, t: Scalar, reversible: bool
+        self,
+        equation: Equation,
+        grid: Grid,
+        t: Scalar,
+        reversible: bool,
     ) -> tuple[Samples, Array]:
         """`sample` for functions that do not jump, and whether one does."""
         return _sample(equation, grid, t, reversible, resolve_jumps=False)
@@ -110,13 +118,22 @@ class SquareRoot(Scheme):
             )
 
     def sample(
-        self, equation: Equation, grid: Grid, t: Scalar, reversible: bool
+        self,
+        equation: Equation,
+        grid: Grid,
+        t: Scalar,
+        reversible: bool,
     ) -> Samples:
         """D and the change of log pi on the faces, V and log pi at the nodes."""
-        return _sample(equation, grid, t, reversible, resolve_jumps=True)[0]
+        samples, _ = _sample(equation, grid, t, reversible, resolve_jumps=True)
+        return samples
 
     def sample_smooth(
-        self, equation: Equation, grid: Grid, t: Scalar, reversible: bool
+        self,
+        equation: Equation,
+        grid: Grid,
+        t: Scalar,
+        reversible: bool,
     ) -> tuple[Samples, Array]:
         """`sample` for functions that do not jump, and whether one does."""
         return _sample(equation, grid, t, reversible, resolve_jumps=False)
@@ -127,7 +144,11 @@ class SquareRoot(Scheme):
 
 
 def _sample(
-    equation: Equation, grid: Grid, t: Scalar, reversible: bool, resolve_jumps: bool
+    equation: Equation,
+    grid: Grid,
+    t: Scalar,
+    reversible: bool,
+    resolve_jumps: bool,
 ) -> tuple[Samples, Array]:
     no = jnp.zeros((), bool)
     # A score Hamiltonian is sampled as the process whose drift is the score, which has
@@ -136,42 +157,46 @@ def _sample(
         process = equation.sampler()
         if callable(process.diffusion):
             return sample_process(process, grid, t, False, resolve_jumps)
-        return sample_process(process, grid, t, False, resolve_jumps=False)[0], no
+        samples, _ = sample_process(process, grid, t, False, resolve_jumps=False)
+        return samples, no
     if isinstance(equation, FokkerPlanck):
         return sample_process(equation, grid, t, reversible, resolve_jumps)
     # The kinetic energy alone: equal rates both ways.
-    diffusions = tuple(
-        sample_product(
-            lambda x, i=i: equation.diffusions(x)[i], _face_positions(grid, i)
-        )
-        for i in range(grid.ndim)
+    diffusions = []
+    for i in range(grid.ndim):
+        positions = _face_positions(grid, i)
+        along_axis = lambda x, i=i: equation.diffusions(x)[i]
+        diffusions.append(sample_product(along_axis, positions))
+    samples = Samples(
+        diffusion=tuple(diffusions),
+        slope=tuple(map(jnp.zeros_like, diffusions)),
+        potential_term=sample_potential(equation, grid, t),
+        log_gibbs=None,
     )
-    return Samples(
-        diffusions,
-        tuple(map(jnp.zeros_like, diffusions)),
-        sample_potential(equation, grid, t),
-        None,
-    ), no
+    return samples, no
 
 
 def _assemble(
-    rate: Callable[[Array], Array], samples: Samples, grid: Grid, dtype: DType
+    rate: Callable[[Array], Array],
+    samples: Samples,
+    grid: Grid,
+    dtype: DType,
 ) -> EdgeOperator:
-    up, down = [], []
+    up = []
+    down = []
     for i, axis in enumerate(grid.axes):
         scale = samples.diffusion[i] / grid.along_axis(i, axis.spacings)
         slope = samples.slope[i]
         assert slope is not None, "finite volumes sample a slope on every axis"
         up.append((scale * rate(-slope)).astype(dtype))
         down.append((scale * rate(slope)).astype(dtype))
-    potential_term = (
-        None if samples.potential_term is None else samples.potential_term.astype(dtype)
-    )
-    log_sqrt_pi = (
-        None
-        if samples.log_gibbs is None
-        else log_sqrt_pi_of(samples.log_gibbs, grid).astype(dtype)
-    )
+    potential_term = samples.potential_term
+    if potential_term is not None:
+        potential_term = potential_term.astype(dtype)
+    log_sqrt_pi = None
+    if samples.log_gibbs is not None:
+        # Normalised in the precision of the samples, and only then rounded.
+        log_sqrt_pi = log_sqrt_pi_of(samples.log_gibbs, grid).astype(dtype)
     return EdgeOperator(
         grid=grid,
         up=tuple(up),

@@ -1,7 +1,8 @@
 """The continuity Hamiltonian on finite volumes: transport along a velocity,
 antisymmetric to rounding.
 
-    d_t psi = -G psi,      G = v.grad + (div v) / 2,      (G psi)_j = (v_+ psi_{j+1} - v_- psi_{j-1}) / (2 w_j)
+    d_t psi = -G psi,      G = v.grad + (div v) / 2,
+    (G psi)_j = (v_+ psi_{j+1} - v_- psi_{j-1}) / (2 w_j)
 
 summed over the axes, with v on the faces between nodes and w the cell's width. <phi, G
 psi> = -<G phi, psi> in the grid's weights, whatever v: |psi|^2 is conserved. For psi =
@@ -56,18 +57,19 @@ class FlowEdges(eqx.Module):
             below, above = axis.face_neighbors(wave, position)
             # v_+ psi_{j+1} and v_- psi_{j-1}: each node takes from its neighbours and
             # not from itself, which makes G antisymmetric for every v.
-            from_below = axis.node_faces(self.velocity[i] * below, position)[0]
-            from_above = axis.node_faces(self.velocity[i] * above, position)[1]
-            answer = (
-                answer + (from_above - from_below) * self._inverse_weights(i, wave) / 2
-            )
+            velocity = self.velocity[i]
+            from_below, _ = axis.node_faces(velocity * below, position)
+            _, from_above = axis.node_faces(velocity * above, position)
+            difference = from_above - from_below
+            answer = answer + difference * self._inverse_weights(i, wave) / 2
         return answer
 
     def density(self, density: Array) -> Array:
         """div J of a density `(..., *shape)`; its integral is zero to rounding."""
         answer = jnp.zeros_like(density)
         for i, flux in enumerate(self.flux(density)):
-            lower, upper = self.grid.axes[i].node_faces(flux, i - self.grid.ndim)
+            axis = self.grid.axes[i]
+            lower, upper = axis.node_faces(flux, i - self.grid.ndim)
             answer = answer + (upper - lower) * self._inverse_weights(i, density)
         return answer
 

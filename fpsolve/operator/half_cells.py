@@ -1,6 +1,4 @@
-"""Positions and values at the ends of halves of cells, at nodes and at faces along one
-axis.
-"""
+"""Positions and values along one axis: at ends of half cells, nodes and faces."""
 
 from typing import Any
 
@@ -22,7 +20,7 @@ def with_places(grid: Grid, i: int, places: np.ndarray) -> tuple[Array, ...]:
 
 
 def ends_of_halves(axis: Axis) -> np.ndarray:
-    """The edges and nodes of all cells in turn, `(2 n + 1,)`: the ends of their halves."""
+    """Edges and nodes of all cells in turn, `(2 n + 1,)`: the ends of their halves."""
     ends = np.empty(2 * axis.n + 1)
     ends[0::2] = axis.edges
     ends[1::2] = axis.nodes
@@ -37,12 +35,13 @@ def moved_inside(axis: Axis, coordinates: Any) -> Any:
     A distance from a centre has the potential -(d - 1) D log r and the force (d - 1) D
     / r.
     """
+    # A ring has no end, and at an absorbing one the wall itself is a point.
     if axis.boundary != "no_flux":
         return coordinates
-    first, last = np.minimum(
-        CONSTANTS.inset * axis.weights[[0, -1]],
-        [axis.nodes[0] - axis.lower, axis.upper - axis.nodes[-1]],
-    )
+    inset = CONSTANTS.inset * axis.weights[[0, -1]]
+    nodes = axis.nodes
+    # Not beyond the outer nodes, which may lie at the ends themselves.
+    first, last = np.minimum(inset, [nodes[0] - axis.lower, axis.upper - nodes[-1]])
     return coordinates.clip(axis.lower + first, axis.upper - last)
 
 
@@ -54,7 +53,11 @@ def every_second(values: Array, axis: int, first: int) -> Array:
 
 
 def on_faces(
-    axis: Axis, i: int, below: Array, above: Array, outside: Scalar
+    axis: Axis,
+    i: int,
+    below: Array,
+    above: Array,
+    outside: Scalar,
 ) -> tuple[Array, Array]:
     """Values `(*shape)` of nodes at the faces above them and at the faces below them;
     `outside` beyond a wall.
@@ -62,18 +65,20 @@ def on_faces(
     if axis.boundary == "periodic":
         return below, jnp.roll(above, -1, i)
     if axis.boundary == "absorbing":
-        edge = jnp.full_like(jax.lax.slice_in_dim(below, 0, 1, axis=i), outside)
-        return jnp.concatenate([edge, below], i), jnp.concatenate([above, edge], i)
+        wall = jnp.full_like(jax.lax.slice_in_dim(below, 0, 1, axis=i), outside)
+        return jnp.concatenate([wall, below], i), jnp.concatenate([above, wall], i)
+    # No flux: the outer nodes have no face beyond them.
     n = axis.n
-    return jax.lax.slice_in_dim(below, 0, n - 1, axis=i), jax.lax.slice_in_dim(
-        above, 1, n, axis=i
-    )
+    below = jax.lax.slice_in_dim(below, 0, n - 1, axis=i)
+    above = jax.lax.slice_in_dim(above, 1, n, axis=i)
+    return below, above
 
 
 def inner_faces(axis: Axis, i: int, edges: Array) -> Array:
-    """Values at the edges of all cells, on the faces between two nodes; zero on walls."""
+    """Values at edges of cells, on the faces between two nodes; zero on walls."""
     n = axis.n
     if axis.boundary == "periodic":
+        # Its two ends are one face, which comes last.
         return jax.lax.slice_in_dim(edges, 1, n + 1, axis=i)
     inner = jax.lax.slice_in_dim(edges, 1, n, axis=i)
     if axis.boundary != "absorbing":
@@ -85,6 +90,6 @@ def inner_faces(axis: Axis, i: int, edges: Array) -> Array:
 def halves_touching(zero: Array, i: int) -> Array:
     """The halves of cells of which an end is a zero of D."""
     count = zero.shape[i]
-    return jax.lax.slice_in_dim(zero, 0, count - 1, axis=i) | jax.lax.slice_in_dim(
-        zero, 1, count, axis=i
-    )
+    at_lower_end = jax.lax.slice_in_dim(zero, 0, count - 1, axis=i)
+    at_upper_end = jax.lax.slice_in_dim(zero, 1, count, axis=i)
+    return at_lower_end | at_upper_end

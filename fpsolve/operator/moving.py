@@ -1,9 +1,11 @@
 """Operators that depend on time, on one grid: the samples of a scheme at any time of an
 interval.
 
-    EvaluatedPath   calls the equation's functions, which are traced into each program that uses it
+    EvaluatedPath   calls the equation's functions, which are traced into each program
+                    that uses it
     ExpandedPath    a Chebyshev expansion in time of the samples: only arrays
-    WeightedPath    either of the two, with a multiple of d_t log pi_t added to the potential term (theorem T13)
+    WeightedPath    either of the two, with a multiple of d_t log pi_t added to the
+                    potential term (theorem T13)
 
 Programs that step in time take any of them. Those that take an expansion depend on
 shapes alone, so they are compiled once for all potentials.
@@ -52,9 +54,7 @@ class OperatorPath(eqx.Module):
     @property
     @abc.abstractmethod
     def axiswise(self) -> bool:
-        """Whether H is a sum of kinetic matrices, one an axis, and a potential term,
-        without factors.
-        """
+        """Whether H is kinetic matrices, one an axis, and a potential term."""
 
     def at(self, t: Scalar, dtype: DType) -> Operator:
         """The operator at time t."""
@@ -103,19 +103,17 @@ class EvaluatedPath(OperatorPath):
         """
         if not self.scheme.spectral or self.equation.by_factors:
             return False
+        if not self.equation.evolves_density:
+            return True
         # A Legendre axis keeps its factor, because its no-flux ends need it.
-        return not self.equation.evolves_density or (
-            self.reversible and self.grid.uniform
-        )
+        return self.reversible and self.grid.uniform
 
     def samples(self, t: Scalar) -> Samples:
         """The functions at time t."""
         samples = self.scheme.sample(self.equation, self.places, t, self.reversible)
-        return (
-            samples
-            if self.grid == self.places
-            else in_units(self.scheme, samples, self.places.units)
-        )
+        if self.grid == self.places:
+            return samples
+        return in_units(self.scheme, samples, self.places.units)
 
     def expanded(self, start: float, end: float) -> "ExpandedPath | None":
         """The expansion of the functions (`expand`)."""
@@ -148,9 +146,10 @@ class ExpandedPath(OperatorPath):
         t = jnp.asarray(t)
         if self.clock is not None:
             t = self.clock(t).astype(t.dtype)
-        s = (2 * t - (self.start + self.end).astype(t.dtype)) / (
-            self.end - self.start
-        ).astype(t.dtype)
+        # In the precision of t, so that a step in float32 stays in float32.
+        sum_of_ends = (self.start + self.end).astype(t.dtype)
+        length = (self.end - self.start).astype(t.dtype)
+        s = (2 * t - sum_of_ends) / length
         row = _chebyshev_polynomials(s)
         expanded = lambda leaf: jnp.tensordot(row.astype(leaf.dtype), leaf, 1)
         return _map_time_dependent(expanded, self.coefficients, self.diffusion_varies)
@@ -192,12 +191,12 @@ class WeightedPath(OperatorPath):
         assert samples.potential_term is not None, "a wave has a potential term"
         # d_t log sqrt(pi) = (d_t log pi) / 2, by forward differentiation of the whole
         # path in time.
-        half_rate = jax.jvp(self.path.log_sqrt_pi, (t,), (jnp.ones_like(t),))[1]
-        potential_term = (
-            samples.potential_term + self.kappa.astype(half_rate.dtype) * half_rate
-        )
+        _, half_rate = jax.jvp(self.path.log_sqrt_pi, (t,), (jnp.ones_like(t),))
+        kappa = self.kappa.astype(half_rate.dtype)
         return dataclasses.replace(
-            samples, potential_term=potential_term, log_gibbs=None
+            samples,
+            potential_term=samples.potential_term + kappa * half_rate,
+            log_gibbs=None,
         )
 
     def expanded(self, start: float, end: float) -> "WeightedPath | None":
@@ -215,7 +214,9 @@ def _chebyshev_polynomials(s: Array) -> Array:
     """
     row = jnp.stack([jnp.ones_like(s), s])
     while len(row) < CONSTANTS.expansion_terms:
-        row = jnp.concatenate([row, 2 * row[-1] * row[1:] - row[-2::-1]])
+        # T_{m+j} for j = 1, ..., m from T_m, T_j and T_{m-j}.
+        further = 2 * row[-1] * row[1:] - row[-2::-1]
+        row = jnp.concatenate([row, further])
     return row[: CONSTANTS.expansion_terms]
 
 
@@ -233,16 +234,11 @@ def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None
     # golden ratio are spread evenly over the interval and meet no Chebyshev node.
     terms = CONSTANTS.expansion_terms
     angles = np.pi * (np.arange(terms) + 0.5) / terms
-    checks = (
-        2
-        * np.modf(np.arange(1, CONSTANTS.expansion_checks + 1) * (np.sqrt(5) - 1) / 2)[
-            0
-        ]
-        - 1
-    )
-    times = (start + end) / 2 + (end - start) / 2 * np.concatenate(
-        [np.cos(angles), checks]
-    )
+    numbers = np.arange(1, CONSTANTS.expansion_checks + 1)
+    fractions, _ = np.modf(numbers * (np.sqrt(5) - 1) / 2)
+    checks = 2 * fractions - 1
+    positions = np.concatenate([np.cos(angles), checks])
+    times = (start + end) / 2 + (end - start) / 2 * positions
     sampled = sample_times(path, times)
 
     # The discrete cosine transform from values at the nodes to coefficients, and the
@@ -260,25 +256,22 @@ def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None
         # Each point is compared with its own largest value over time, because where a
         # potential is steep its rounding is larger. Values below the rounding of the
         # largest one are compared with that.
-        largest = np.max(np.abs(flat), axis=0) + np.finfo(flat.dtype).tiny
-        size = np.maximum(largest, np.max(np.abs(flat)) * np.finfo(flat.dtype).eps)
-        allowed = CONSTANTS.expansion_roundings * np.finfo(flat.dtype).eps * size
+        precision = np.finfo(flat.dtype)
+        largest = np.max(np.abs(flat), axis=0) + precision.tiny
+        size = np.maximum(largest, np.max(np.abs(flat)) * precision.eps)
+        allowed = CONSTANTS.expansion_roundings * precision.eps * size
         converged &= bool(np.all(np.isfinite(flat)) and np.all(errors <= allowed))
         return as_array(coefficients.reshape(terms, *values.shape[1:]))
 
     # The D of fitted rates depends on the drift too, where D varies in space. Elsewhere
     # it stands still.
-    varies = any(
-        bool(np.any(np.diff(np.asarray(values), axis=0)))
-        for values in sampled.diffusion
-    )
+    rows_of_diffusion = [np.asarray(values) for values in sampled.diffusion]
+    varies = any(bool(np.any(np.diff(rows, axis=0))) for rows in rows_of_diffusion)
     coefficients = _map_time_dependent(expand_values, sampled, varies)
     if not converged:
         return None
     if not varies:
-        diffusion = tuple(
-            as_array(np.asarray(values)[0]) for values in sampled.diffusion
-        )
+        diffusion = tuple(as_array(rows[0]) for rows in rows_of_diffusion)
         coefficients = dataclasses.replace(coefficients, diffusion=diffusion)
     return ExpandedPath(
         coefficients=coefficients,
@@ -292,7 +285,9 @@ def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None
 
 
 def _in_lambda(
-    path: EvaluatedPath, start: float, end: float
+    path: EvaluatedPath,
+    start: float,
+    end: float,
 ) -> tuple[EvaluatedPath, float, float, Clock | None]:
     """The same path as a function of lambda, where a schedule of arrays drives the
     potential; the ends in lambda, and the schedule as clock. Elsewhere the path itself,
@@ -307,24 +302,20 @@ def _in_lambda(
         return path, start, end, None
     # A force, or potentials that depend on time by themselves, are not functions of
     # lambda alone.
-    if getattr(equation, "force", None) is not None or _has_time_dependent_potentials(
-        potential.path
-    ):
+    forced = getattr(equation, "force", None) is not None
+    if forced or _has_time_dependent_potentials(potential.path):
         return path, start, end, None
-    lambdas = np.asarray(
-        _evaluate_schedule(potential.schedule, np.asarray([start, end]))
-    )
-    low, high = float(np.min(lambdas)), float(np.max(lambdas))
+    ends = np.asarray([start, end])
+    lambdas = np.asarray(_evaluate_schedule(potential.schedule, ends))
+    low = float(np.min(lambdas))
+    high = float(np.max(lambdas))
     # Where the schedule rests, the range is widened, because an expansion divides by
     # its length.
-    high = low + max(high - low, CONSTANTS.min_schedule_range * max(1.0, abs(low)))
+    least_range = CONSTANTS.min_schedule_range * max(1.0, abs(low))
+    high = low + max(high - low, least_range)
     by_lambda = Driven(potential.path, Identity())
-    return (
-        eqx.tree_at(lambda p: p.equation.potential, path, by_lambda),
-        low,
-        high,
-        potential.schedule,
-    )
+    path = eqx.tree_at(lambda p: p.equation.potential, path, by_lambda)
+    return path, low, high, potential.schedule
 
 
 @quick_program
@@ -353,13 +344,14 @@ def sample_times(path: EvaluatedPath, times: Numbers) -> Samples:
 
 
 def _map_time_dependent(
-    f: Callable[[Array], Array], samples: Samples, diffusion_varies: bool
+    f: Callable[[Array], Array],
+    samples: Samples,
+    diffusion_varies: bool,
 ) -> Samples:
     """f of every array that depends on time: the diffusion only if it varies."""
-    slope, potential_term, log_gibbs = jax.tree.map(
-        f, (samples.slope, samples.potential_term, samples.log_gibbs)
-    )
-    diffusion = (
-        jax.tree.map(f, samples.diffusion) if diffusion_varies else samples.diffusion
-    )
+    varying = (samples.slope, samples.potential_term, samples.log_gibbs)
+    slope, potential_term, log_gibbs = jax.tree.map(f, varying)
+    diffusion = samples.diffusion
+    if diffusion_varies:
+        diffusion = jax.tree.map(f, diffusion)
     return Samples(diffusion, slope, potential_term, log_gibbs)

@@ -55,17 +55,14 @@ class SkewOperator(eqx.Module):
         """A bound of the norm of G: the sum over the axes of the largest speed times
         the largest wavenumber.
         """
-        speeds = jnp.max(jnp.abs(self.velocity.reshape(self.grid.ndim, -1)), axis=1)
-        wavenumbers = jnp.asarray(
-            [largest_wavenumber(axis) for axis in self.grid.axes], speeds.dtype
-        )
-        return jnp.sum(speeds * wavenumbers)
+        rows = self.velocity.reshape(self.grid.ndim, -1)
+        speeds = jnp.max(jnp.abs(rows), axis=1)
+        wavenumbers = [largest_wavenumber(axis) for axis in self.grid.axes]
+        return jnp.sum(speeds * jnp.asarray(wavenumbers, speeds.dtype))
 
 
 def commutator(grid: Grid, potential: Array, wave: Array) -> Array:
-    """-[K, phi] psi, which is G psi for v = grad phi, from phi and psi at the nodes,
-    both `(*shape)`.
-    """
+    """-[K, phi] psi, G psi for v = grad phi, from values `(*shape)` at the nodes."""
     return potential * _kinetic(grid, wave) - _kinetic(grid, potential * wave)
 
 
@@ -81,15 +78,13 @@ def _kinetic(grid: Grid, wave: Array) -> Array:
 
 def derivative(axis: Axis, i: int, wave: Array, ndim: int | None = None) -> Array:
     """D psi along axis i of the last `ndim` axes, for a real or a complex wave."""
-    least = CONSTANTS.fourier_min_nodes.get(
-        (jax.default_backend(), jnp.finfo(wave.dtype).bits)
-    )
+    machine = jax.default_backend(), jnp.finfo(wave.dtype).bits
+    least = CONSTANTS.fourier_min_nodes.get(machine)
     # A complex wave, and machines on which nothing was measured, take the matrix.
     if least is not None and axis.n >= least and not jnp.iscomplexobj(wave):
         return apply_along_axis(i, lambda u: _by_transform(axis, u), wave, ndim)
-    return matmul_along_axis(
-        i, jnp.asarray(derivative_matrix(axis), wave.real.dtype), wave, ndim
-    )
+    matrix = jnp.asarray(derivative_matrix(axis), wave.real.dtype)
+    return matmul_along_axis(i, matrix, wave, ndim)
 
 
 def largest_wavenumber(axis: Axis) -> float:
@@ -104,20 +99,21 @@ def derivative_matrix(axis: Axis) -> np.ndarray:
     """D, `(n, n)`, antisymmetric to the last bit."""
     # The matrix of the basis is antisymmetric to rounding; the difference of the two
     # halves is exactly so.
-    matrix = evaluate(axis, axis.nodes)[0]
+    matrix, _ = evaluate(axis, axis.nodes)
     return (matrix - matrix.T) / 2
 
 
 def check_skew(grid: Grid) -> None:
-    """Raise `ValueError` for an axis on which D is not antisymmetric: one with walls."""
+    """Raise `ValueError` for an axis with walls, on which D is not antisymmetric."""
     for axis in grid.axes:
         if axis.modes != "fourier":
-            cure = "Use fp.Line, on which the density must decay, or fp.Periodic."
-            allowed = (
+            raise_value_error(
+                "grid",
+                axis,
                 "a flow is evolved on axes without walls, where the matrix of a "
-                "derivative is antisymmetric"
+                "derivative is antisymmetric",
+                "Use fp.Line, on which the density must decay, or fp.Periodic.",
             )
-            raise_value_error("grid", axis, allowed, cure)
 
 
 def _by_transform(axis: Axis, wave: Array) -> Array:

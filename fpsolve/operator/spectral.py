@@ -53,29 +53,32 @@ class Spectral(Scheme):
     samples_nodes: ClassVar[bool] = True
 
     def check(self, equation: Equation, grid: Grid) -> None:
-        """Raise `ValueError` for an axis that has no basis, and for a diffusion that
-        vanishes.
-        """
+        """Raise `ValueError` for an axis without a basis, or a vanishing diffusion."""
         for axis in grid.axes:
             check_axis(axis)
+        # Traced values cannot be examined.
+        if not is_concrete(equation):
+            return
         diffusion = equation.diffusion
         # Numbers are examined by numpy; only a function is sampled, by a program.
-        given_by_numbers = not callable(diffusion)
-        if is_concrete(equation) and bool(
-            np.any(np.asarray(diffusion) <= 0)
-            if given_by_numbers
-            else _vanishes(equation, grid)
-        ):
-            cure = "Use fp.ScharfetterGummel(), which takes any diffusion."
+        if callable(diffusion):
+            vanishes = _vanishes(equation, grid)
+        else:
+            vanishes = np.any(np.asarray(diffusion) <= 0)
+        if bool(vanishes):
             raise_value_error(
                 "scheme",
                 self,
                 "the diffusion vanishes at a face, and a basis divides by it",
-                cure,
+                "Use fp.ScharfetterGummel(), which takes any diffusion.",
             )
 
     def sample(
-        self, equation: Equation, grid: Any, t: Scalar, reversible: bool
+        self,
+        equation: Equation,
+        grid: Any,
+        t: Scalar,
+        reversible: bool,
     ) -> Samples:
         """The quantum potential and log pi at the nodes where sqrt(pi) exists, else D
         and the drift at the faces.
@@ -98,45 +101,40 @@ class Spectral(Scheme):
             _at_faces(equation, grid, i, t) if factored[i] else (diffusions[i], None)
             for i in range(grid.ndim)
         ]
-        potential_term = None
-        if not all(factored):
-            exact = np.logical_not(factored)
-            potential_term = grid.sample(
-                lambda x: jnp.sum(
-                    jnp.where(exact, axis_potential_terms(equation, x, t), 0)
-                )
-            )
+        exact = np.logical_not(factored)
+
+        def exact_potential(x: Array) -> Array:
+            terms = axis_potential_terms(equation, x, t)
+            return jnp.sum(jnp.where(exact, terms, 0))
+
         diffusion, slope = zip(*faces, strict=True)
         return Samples(
-            diffusion,
-            slope,
-            potential_term,
-            equation.log_gibbs_on(grid, t) if reversible else None,
+            diffusion=diffusion,
+            slope=slope,
+            potential_term=grid.sample(exact_potential) if np.any(exact) else None,
+            log_gibbs=equation.log_gibbs_on(grid, t) if reversible else None,
         )
 
     def assemble(self, samples: Samples, grid: Grid, dtype: DType) -> TensorOperator:
         """A kinetic matrix or a factor for each axis."""
-        terms = tuple(
-            _kinetic(grid.axes[i], diffusion, dtype)
-            if slope is None
-            else _factor(grid.axes[i], diffusion, slope, dtype)
-            for i, (diffusion, slope) in enumerate(
-                zip(samples.diffusion, samples.slope, strict=True)
-            )
-        )
-        potential_term = (
-            None
-            if samples.potential_term is None
-            else samples.potential_term.astype(dtype)
-        )
-        log_sqrt_pi = (
-            None
-            if samples.log_gibbs is None
-            else log_sqrt_pi_of(samples.log_gibbs, grid).astype(dtype)
-        )
+        terms = []
+        for axis, diffusion, slope in zip(
+            grid.axes, samples.diffusion, samples.slope, strict=True
+        ):
+            if slope is None:
+                terms.append(_kinetic(axis, diffusion, dtype))
+            else:
+                terms.append(_factor(axis, diffusion, slope, dtype))
+        potential_term = samples.potential_term
+        if potential_term is not None:
+            potential_term = potential_term.astype(dtype)
+        log_sqrt_pi = None
+        if samples.log_gibbs is not None:
+            # Normalised in the precision of the samples, and only then rounded.
+            log_sqrt_pi = log_sqrt_pi_of(samples.log_gibbs, grid).astype(dtype)
         return TensorOperator(
             grid=grid,
-            terms=terms,
+            terms=tuple(terms),
             potential_term=potential_term,
             log_sqrt_pi=log_sqrt_pi,
         )
@@ -144,13 +142,12 @@ class Spectral(Scheme):
 
 @sampling_program
 def _vanishes(equation: Equation, grid: Grid) -> Array:
-    """Whether a diffusion that is a function is not positive at some face of some axis."""
+    """Whether a diffusion that is a function is not positive at some face."""
     least = []
     for i in range(grid.ndim):
         positions = _face_positions(grid, i)
-        least.append(
-            jnp.min(sample_product(lambda x, i=i: equation.diffusions(x)[i], positions))
-        )
+        along_axis = lambda x, i=i: equation.diffusions(x)[i]
+        least.append(jnp.min(sample_product(along_axis, positions)))
     return jnp.min(jnp.stack(least)) <= 0
 
 
@@ -159,19 +156,21 @@ def _kinetic(axis: Axis, diffusion: Array, dtype: DType) -> Kinetic:
     odd = axis.boundary == "absorbing"
     measured = CONSTANTS.sines_min_nodes if odd else CONSTANTS.fourier_min_nodes
     machine = jax.default_backend(), jnp.finfo(dtype).bits
-    if axis.uniform and axis.n >= measured.get(machine, CONSTANTS.unmeasured_min_nodes):
-        return FourierKinetic(
-            (diffusion * jnp.asarray(wavenumbers(axis)) ** 2).astype(dtype), axis.n, odd
-        )
-    matrix = diffusion * jnp.asarray(basis(axis).kinetic(axis))
-    return MatrixKinetic(
-        matrix.astype(dtype),
-        (diffusion * basis(axis).derivative_norm ** 2).astype(dtype),
-    )
+    min_nodes = measured.get(machine, CONSTANTS.unmeasured_min_nodes)
+    if axis.uniform and axis.n >= min_nodes:
+        symbol = diffusion * jnp.asarray(wavenumbers(axis)) ** 2
+        return FourierKinetic(symbol.astype(dtype), axis.n, odd)
+    own = basis(axis)
+    matrix = diffusion * jnp.asarray(own.kinetic(axis))
+    highest = diffusion * own.derivative_norm**2
+    return MatrixKinetic(matrix.astype(dtype), highest.astype(dtype))
 
 
 def _at_faces(
-    equation: FokkerPlanck, grid: Grid, i: int, t: Scalar
+    equation: FokkerPlanck,
+    grid: Grid,
+    i: int,
+    t: Scalar,
 ) -> tuple[Array, Array]:
     """D_i and the drift b_i at the faces of axis i."""
     positions = _face_positions(grid, i)
@@ -180,14 +179,10 @@ def _at_faces(
 
 
 def _face_positions(grid: Grid, i: int) -> tuple[Array, ...]:
-    """The nodes of all axes, with the faces of the basis in the place of those of axis
-    i.
-    """
-    faces = basis(grid.axes[i]).faces
-    return tuple(
-        jnp.asarray(faces if j == i else a.nodes, dtype=float)
-        for j, a in enumerate(grid.axes)
-    )
+    """The nodes of all axes, with the faces of the basis on axis i."""
+    positions = list(grid.nodes)
+    positions[i] = jnp.asarray(basis(grid.axes[i]).faces, dtype=float)
+    return tuple(positions)
 
 
 def _factor(axis: Axis, diffusion: Array, drift: Array, dtype: DType) -> Factor:
@@ -195,9 +190,8 @@ def _factor(axis: Axis, diffusion: Array, drift: Array, dtype: DType) -> Factor:
     own = basis(axis)
     # The norm of A is at most that of its two terms together.
     derivative_norm = jnp.sqrt(jnp.max(diffusion)) * own.derivative_norm
-    drift_norm = (
-        jnp.max(jnp.abs(drift) / jnp.sqrt(diffusion)) * own.interpolation_norm / 2
-    )
+    largest_drift = jnp.max(jnp.abs(drift) / jnp.sqrt(diffusion))
+    drift_norm = largest_drift * own.interpolation_norm / 2
     largest = (derivative_norm + drift_norm) ** 2
     # D k^2 / 2 + b^2 / (2 D), for the highest wavenumber k.
     poisson_rate = derivative_norm**2 / 2 + 2 * drift_norm**2

@@ -10,7 +10,8 @@ so that two nodes with a constant flux between them, and with e^{Phi} p / sigma 
 in each cell, have the rates
 
     up_j = 1 / (M_j R_j),
-    M_j = int_cell sigma e^{-(Phi - Phi_j)} dx,    R_j = int_{x_j}^{x_j+1} tau e^{Phi - Phi_j} dx.
+    M_j = int_cell sigma e^{-(Phi - Phi_j)} dx,
+    R_j = int_{x_j}^{x_j+1} tau e^{Phi - Phi_j} dx.
 
 M is the mass of the cell (the speed measure of Feller), R the resistance between nodes
 (his scale function). Both are sums over halves of cells. A half is divided where a
@@ -26,13 +27,15 @@ References: Feller, Ann. Math. 55 (1952) 468; Wang, Peskin and Elston, J. Theor.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from .constants import CONSTANTS
+
+Tree = TypeVar("Tree")
 
 
 class Values(NamedTuple):
@@ -86,9 +89,7 @@ class _Bisection(NamedTuple):
 
 
 def bernoulli(z: Array) -> Array:
-    """B(z) = z / (e^z - 1), to rounding for every z and differentiable everywhere; B(0)
-    = 1.
-    """
+    """B(z) = z / (e^z - 1), B(0) = 1, to rounding and differentiable for every z."""
     # B(z) = B(-|z|) e^{-max(z, 0)}: nothing in B(-|z|) = |z| / (1 - e^{-|z|})
     # overflows.
     size = jnp.abs(z)
@@ -97,15 +98,12 @@ def bernoulli(z: Array) -> Array:
     # there, as JAX differentiates both branches of the outer one.
     safe = jnp.where(small, 1, size)
     series = 1 + size / 2 + size**2 / 12 - size**4 / 720 + size**6 / 30240
-    return jnp.where(small, series, safe / -jnp.expm1(-safe)) * jnp.exp(
-        -jnp.maximum(z, 0)
-    )
+    at_minus_size = jnp.where(small, series, safe / -jnp.expm1(-safe))
+    return at_minus_size * jnp.exp(-jnp.maximum(z, 0))
 
 
 def log_mean_exp(z: Array) -> Array:
-    """log of the mean of e^{z s} over 0 < s < 1, that is log((e^z - 1) / z), for every
-    z.
-    """
+    """log of the mean of e^{z s} over 0 < s < 1: log((e^z - 1) / z), for every z."""
     return jnp.maximum(z, 0) - jnp.log(bernoulli(-jnp.abs(z)))
 
 
@@ -119,20 +117,16 @@ def changes(values: Array, axis: int) -> Array:
     size = jnp.abs(jnp.diff(values, axis=axis))
     zero = jnp.zeros_like(jax.lax.slice_in_dim(size, 0, 1, axis=axis))
     count = size.shape[axis]
-    before = jnp.concatenate(
-        [zero, jax.lax.slice_in_dim(size, 0, count - 1, axis=axis)], axis
-    )
-    after = jnp.concatenate(
-        [jax.lax.slice_in_dim(size, 1, count, axis=axis), zero], axis
-    )
+    all_but_last = jax.lax.slice_in_dim(size, 0, count - 1, axis=axis)
+    all_but_first = jax.lax.slice_in_dim(size, 1, count, axis=axis)
+    before = jnp.concatenate([zero, all_but_last], axis)
+    after = jnp.concatenate([all_but_first, zero], axis)
     # Samples at both ends of a row have one neighbour, which counts twice.
     index = jnp.arange(count).reshape(-1, *[1] * (values.ndim - 1 - axis))
-    beside = jnp.where((index == 0) | (index == count - 1), 2, 1) * (before + after)
-    rounding = (
-        CONSTANTS.jump_roundings
-        * jnp.finfo(values.dtype).eps
-        * jnp.max(jnp.abs(values))
-    )
+    at_end = (index == 0) | (index == count - 1)
+    beside = jnp.where(at_end, 2, 1) * (before + after)
+    eps = CONSTANTS.jump_roundings * jnp.finfo(values.dtype).eps
+    rounding = eps * jnp.max(jnp.abs(values))
     return size > CONSTANTS.jump_ratio * beside + rounding
 
 
@@ -151,14 +145,21 @@ def integrate_halves(
     whether the half lies above its node, and `levels` how often it is divided.
     **Cost**: `levels` + 3 evaluations.
     """
-    lower, upper = evaluate(start), evaluate(start + width)
     empty = _Piece(
-        jnp.full(start.shape, -jnp.inf),
-        jnp.full(start.shape, -jnp.inf),
-        jnp.zeros(start.shape),
+        log_mass=jnp.full(start.shape, -jnp.inf),
+        log_resistance=jnp.full(start.shape, -jnp.inf),
+        rise=jnp.zeros(start.shape),
     )
-    state = _Bisection(start, width, lower, upper, empty, empty)
+    state = _Bisection(
+        start=start,
+        width=width,
+        lower=evaluate(start),
+        upper=evaluate(start + width),
+        below=empty,
+        above=empty,
+    )
     if levels:
+        # A scan, so that one step is compiled.
         state, _ = jax.lax.scan(
             lambda state, _: (_bisect(evaluate, state, ito), None),
             state,
@@ -168,84 +169,95 @@ def integrate_halves(
     inner_lower, inner_upper = _innermost(evaluate, state, ito)
 
     # The three parts, relative to the node: the upper end of a lower half, the lower
-    # end of an upper one. A part that is empty has the logarithm -inf and must not meet
-    # an infinite rise.
-    def add(part: Array, shift: Array) -> Array:
-        return jnp.where(
-            part == -jnp.inf, -jnp.inf, part + jnp.where(part == -jnp.inf, 0, shift)
-        )
-
-    below, above = state.below, state.above
+    # end of an upper one.
+    below = state.below
+    above = state.above
     to_lower = below.rise
     to_upper = above.rise
-    through = inner_lower.rise
+    rise = to_lower + inner_lower.rise + to_upper
     from_upper = _Piece(
-        _add3(
-            add(below.log_mass, to_lower + through + to_upper),
-            add(inner_upper.log_mass, to_upper),
+        log_mass=_add3(
+            _shifted(below.log_mass, rise),
+            _shifted(inner_upper.log_mass, to_upper),
             above.log_mass,
         ),
-        _add3(
-            add(below.log_resistance, -(to_lower + through + to_upper)),
-            add(inner_upper.log_resistance, -to_upper),
+        log_resistance=_add3(
+            _shifted(below.log_resistance, -rise),
+            _shifted(inner_upper.log_resistance, -to_upper),
             above.log_resistance,
         ),
-        -(to_lower + through + to_upper),
+        rise=-rise,
     )
     from_lower = _Piece(
-        _add3(
+        log_mass=_add3(
             below.log_mass,
-            add(inner_lower.log_mass, -to_lower),
-            add(above.log_mass, -(to_lower + through + to_upper)),
+            _shifted(inner_lower.log_mass, -to_lower),
+            _shifted(above.log_mass, -rise),
         ),
-        _add3(
+        log_resistance=_add3(
             below.log_resistance,
-            add(inner_lower.log_resistance, to_lower),
-            add(above.log_resistance, to_lower + through + to_upper),
+            _shifted(inner_lower.log_resistance, to_lower),
+            _shifted(above.log_resistance, rise),
         ),
-        to_lower + through + to_upper,
+        rise=rise,
     )
-    chosen = jax.tree.map(
-        lambda a, b: jnp.where(upper_half, a, b), from_lower, from_upper
-    )
-    return Halves(*chosen)
+    return Halves(*_choose(upper_half, from_lower, from_upper))
+
+
+def _choose(where: Array, a: Tree, b: Tree) -> Tree:
+    """The leaves of `a` where the condition holds, else those of `b`."""
+    return jax.tree.map(lambda x, y: jnp.where(where, x, y), a, b)
+
+
+def _shifted(log_part: Array, shift: Array) -> Array:
+    """`log_part` + `shift`; an empty part has the logarithm -inf, and must not meet an
+    infinite shift.
+    """
+    empty = log_part == -jnp.inf
+    return jnp.where(empty, -jnp.inf, log_part + jnp.where(empty, 0, shift))
 
 
 def _add3(a: Array, b: Array, c: Array) -> Array:
-    """log(e^a + e^b + e^c), where parts may be -inf or +inf, with finite derivatives."""
+    """log(e^a + e^b + e^c) of parts that may be -inf or +inf; finite derivatives."""
     largest = jax.lax.stop_gradient(jnp.maximum(jnp.maximum(a, b), c))
+    # An infinite shift would give NaN.
     shift = jnp.where(jnp.isfinite(largest), largest, 0)
-    terms = [
-        jnp.where(x == -jnp.inf, 0, jnp.exp(jnp.where(x == -jnp.inf, 0, x - shift)))
-        for x in (a, b, c)
-    ]
-    return jnp.log(sum(terms)) + shift
+    total = 0
+    for x in (a, b, c):
+        empty = x == -jnp.inf
+        exponential = jnp.exp(jnp.where(empty, 0, x - shift))
+        total = total + jnp.where(empty, 0, exponential)
+    return jnp.log(total) + shift
 
 
 def _bisect(evaluate: Evaluate, state: _Bisection, ito: bool) -> _Bisection:
-    """Keep the half of what is left in which the functions change more, and cut off the
-    other.
-    """
+    """Keep the half in which the functions change more, and cut off the other."""
     half = state.width / 2
     middle = state.start + half
     values = evaluate(middle)
-    keeps_lower = jax.lax.stop_gradient(
-        _change(state.lower, values, half) >= _change(values, state.upper, half)
-    )
+    lower_change = _change(state.lower, values, half)
+    upper_change = _change(values, state.upper, half)
+    # Where to look has no derivative.
+    keeps_lower = jax.lax.stop_gradient(lower_change >= upper_change)
 
-    pick = lambda a, b: jax.tree.map(lambda x, y: jnp.where(keeps_lower, x, y), a, b)
+    pick = lambda a, b: _choose(keeps_lower, a, b)
     cut = _piece(pick(values, state.lower), pick(state.upper, values), half, ito)
-    below, above = state.below, state.above
+    below = state.below
+    above = state.above
     total_above = above.rise + cut.rise
     new_above = _Piece(
-        jnp.logaddexp(above.log_mass, cut.log_mass + total_above),
-        jnp.logaddexp(above.log_resistance, cut.log_resistance - total_above),
-        total_above,
+        log_mass=jnp.logaddexp(above.log_mass, cut.log_mass + total_above),
+        log_resistance=jnp.logaddexp(
+            above.log_resistance, cut.log_resistance - total_above
+        ),
+        rise=total_above,
     )
     new_below = _Piece(
-        jnp.logaddexp(below.log_mass, cut.log_mass - below.rise),
-        jnp.logaddexp(below.log_resistance, cut.log_resistance + below.rise),
-        below.rise + cut.rise,
+        log_mass=jnp.logaddexp(below.log_mass, cut.log_mass - below.rise),
+        log_resistance=jnp.logaddexp(
+            below.log_resistance, cut.log_resistance + below.rise
+        ),
+        rise=below.rise + cut.rise,
     )
     return _Bisection(
         start=jnp.where(keeps_lower, state.start, middle),
@@ -266,18 +278,17 @@ def _change(a: Values, b: Values, width: Array) -> Array:
     least = jnp.minimum(a.diffusion, b.diffusion)
     mean = (a.diffusion + b.diffusion) / 2
     safe = jnp.where(mean > 0, mean, 1)
-    of_diffusion = jnp.where(
-        least > 0,
-        jnp.abs(jnp.log(_positive(b.diffusion) / _positive(a.diffusion))),
-        jnp.where(mean > 0, jnp.inf, 0),
-    )
-    return (
-        of_diffusion
-        + (jnp.abs(b.energy - a.energy) + jnp.abs(b.force - a.force) * width) / safe
-    )
+    log_ratio = jnp.log(_positive(b.diffusion) / _positive(a.diffusion))
+    # Two zeros do not change.
+    at_zero = jnp.where(mean > 0, jnp.inf, 0)
+    of_diffusion = jnp.where(least > 0, jnp.abs(log_ratio), at_zero)
+    of_energy = jnp.abs(b.energy - a.energy)
+    of_force = jnp.abs(b.force - a.force) * width
+    return of_diffusion + (of_energy + of_force) / safe
 
 
 def _positive(value: Array) -> Array:
+    """The value where it is positive, else one."""
     return jnp.where(value > 0, value, 1)
 
 
@@ -290,16 +301,14 @@ def _piece(lower: Values, upper: Values, width: Array, ito: bool) -> _Piece:
     width = jnp.where(empty, 1, width)
     # A piece that touches a zero of D is never used, but it is computed; one stands for
     # the zero.
-    at_lower, at_upper = _positive(lower.diffusion), _positive(upper.diffusion)
+    at_lower = _positive(lower.diffusion)
+    at_upper = _positive(upper.diffusion)
     log_ratio = jnp.log(at_upper / at_lower)
     # theta = int dx / D. As a function of theta, D and e^{Phi} are exponentials.
     theta = width * bernoulli(log_ratio) / at_lower
-    rise = jnp.where(
-        empty,
-        0,
-        theta
-        * ((upper.energy - lower.energy) / width - (lower.force + upper.force) / 2),
-    )
+    energy_slope = (upper.energy - lower.energy) / width
+    mean_force = (lower.force + upper.force) / 2
+    rise = jnp.where(empty, 0, theta * (energy_slope - mean_force))
     if ito:
         log_mass = jnp.log(theta) + log_mean_exp(-rise)
         log_resistance = jnp.log(theta * at_lower) + log_mean_exp(rise + log_ratio)
@@ -307,20 +316,26 @@ def _piece(lower: Values, upper: Values, width: Array, ito: bool) -> _Piece:
         log_mass = jnp.log(theta * at_lower) + log_mean_exp(log_ratio - rise)
         log_resistance = jnp.log(theta) + log_mean_exp(rise)
     return _Piece(
-        jnp.where(empty, -jnp.inf, log_mass),
-        jnp.where(empty, -jnp.inf, log_resistance),
-        rise,
+        log_mass=jnp.where(empty, -jnp.inf, log_mass),
+        log_resistance=jnp.where(empty, -jnp.inf, log_resistance),
+        rise=rise,
     )
 
 
 def _innermost(
-    evaluate: Evaluate, state: _Bisection, ito: bool
+    evaluate: Evaluate,
+    state: _Bisection,
+    ito: bool,
 ) -> tuple[_Piece, _Piece]:
     """The integrals over the last piece, relative to its lower and to its upper end."""
-    lower, upper, width = state.lower, state.upper, state.width
+    lower = state.lower
+    upper = state.upper
+    width = state.width
     plain = _piece(lower, upper, width, ito)
     from_upper = _Piece(
-        plain.log_mass + plain.rise, plain.log_resistance - plain.rise, plain.rise
+        log_mass=plain.log_mass + plain.rise,
+        log_resistance=plain.log_resistance - plain.rise,
+        rise=plain.rise,
     )
     middle = evaluate(state.start + width / 2)
     zero_below = (lower.diffusion == 0) & (upper.diffusion > 0)
@@ -329,14 +344,17 @@ def _innermost(
     # infinite and is not used.
     tail_below = _tail(upper, middle, width, upper.force, ito)
     tail_above = _tail(lower, middle, width, -lower.force, ito)
-    choose = lambda where, a, b: jax.tree.map(lambda x, y: jnp.where(where, x, y), a, b)
-    return choose(zero_above, tail_above, plain), choose(
-        zero_below, tail_below, from_upper
-    )
+    relative_to_lower = _choose(zero_above, tail_above, plain)
+    relative_to_upper = _choose(zero_below, tail_below, from_upper)
+    return relative_to_lower, relative_to_upper
 
 
 def _tail(
-    end: Values, middle: Values, width: Array, outward: Array, ito: bool
+    end: Values,
+    middle: Values,
+    width: Array,
+    outward: Array,
+    ito: bool,
 ) -> _Piece:
     """The integrals between a zero of D and `end`, a `width` away; `outward` is the
     drift away from the zero.
@@ -352,13 +370,14 @@ def _tail(
 
     def log_integral(exponent: Array) -> Array:
         converges = exponent + 1 > CONSTANTS.least_exponent
-        return jnp.where(
-            converges, jnp.log(width / jnp.where(converges, exponent + 1, 1)), jnp.inf
-        )
+        divisor = jnp.where(converges, exponent + 1, 1)
+        return jnp.where(converges, jnp.log(width / divisor), jnp.inf)
 
     log_end = jnp.log(diffusion)
     if ito:
-        return _Piece(
-            log_integral(q - g) - log_end, log_integral(-q), jnp.zeros_like(q)
-        )
-    return _Piece(log_integral(q), log_integral(-q - g) - log_end, jnp.zeros_like(q))
+        log_mass = log_integral(q - g) - log_end
+        log_resistance = log_integral(-q)
+    else:
+        log_mass = log_integral(q)
+        log_resistance = log_integral(-q - g) - log_end
+    return _Piece(log_mass, log_resistance, rise=jnp.zeros_like(q))

@@ -1,8 +1,10 @@
 """Spectral operators: one small dense matrix an axis, never one of the whole grid.
 
     H = sum_i h_i (+ potential term),
-    h_i either   Kinetic   D_i W^-1 G^T V G                        (with the exact quantum potential as potential term)
-    or           Factor    A^T A,  A = sqrt(D) (G - b/(2D) M)      (drift b at the faces)
+    h_i either   Kinetic   D_i W^-1 G^T V G
+                           (with the exact quantum potential as potential term)
+    or           Factor    A^T A,  A = sqrt(D) (G - b/(2D) M)
+                           (drift b at the faces)
 
 G differentiates and M interpolates from nodes to faces; W are the weights of the nodes,
 and V those of the faces. A `Factor` needs the drift only, never its divergence, and has
@@ -42,9 +44,7 @@ class Kinetic(eqx.Module):
 
 
 class MatrixKinetic(Kinetic):
-    """The kinetic term by its matrix, whose `entries` are `(n, n)`: n multiplications a
-    point.
-    """
+    """The kinetic term by its matrix `entries` `(n, n)`: n multiplications a point."""
 
     entries: Array
     highest: Array
@@ -92,11 +92,9 @@ class FourierKinetic(Kinetic):
         by_distance = jnp.fft.irfft(self.symbol, length)
         node = jnp.arange(self.n)
         entries = by_distance[(node[:, None] - node) % length]
-        return (
-            entries - by_distance[(node[:, None] + node + 1) % length]
-            if self.odd
-            else entries
-        )
+        if not self.odd:
+            return entries
+        return entries - by_distance[(node[:, None] + node + 1) % length]
 
     def hamiltonian(self, wave: Array, axis: int, ndim: int) -> Array:
         """-D d^2 psi / dx_i^2."""
@@ -109,9 +107,8 @@ class FourierKinetic(Kinetic):
         if jnp.iscomplexobj(periodic):
             # The complex transform has negative frequencies as well, with the same
             # symbol.
-            symbol = jnp.concatenate(
-                [self.symbol, self.symbol[1 : (length + 1) // 2][::-1]]
-            )
+            negative = self.symbol[1 : (length + 1) // 2][::-1]
+            symbol = jnp.concatenate([self.symbol, negative])
             image = jnp.fft.ifft(symbol * jnp.fft.fft(periodic))
         else:
             # The transform of real numbers takes half of the work.
@@ -124,8 +121,8 @@ class Factor(eqx.Module):
     whatever the drift.
 
     `derivative` G and `interpolation` M are `(m, n)`; `diffusion` and `drift` are at
-    the faces of this axis, `(..., m,
-    ...)`; `largest` bounds the largest eigenvalue of A^T A, and `poisson_rate` is q of `largest_rate`.
+    the faces of this axis, `(..., m, ...)`; `largest` bounds the largest eigenvalue of
+    A^T A, and `poisson_rate` is q of `largest_rate`.
     """
 
     derivative: Array
@@ -140,9 +137,8 @@ class Factor(eqx.Module):
     def apply(self, wave: Array, axis: int, ndim: int) -> Array:
         """A psi on the faces of this axis."""
         slope, value = self.faces(wave, axis, ndim)
-        return jnp.sqrt(self.diffusion) * (
-            slope - self.drift / (2 * self.diffusion) * value
-        )
+        half_log_slope = self.drift / (2 * self.diffusion)
+        return jnp.sqrt(self.diffusion) * (slope - half_log_slope * value)
 
     def hamiltonian(self, wave: Array, axis: int, ndim: int) -> Array:
         """A^T A psi."""
@@ -160,26 +156,22 @@ class Factor(eqx.Module):
         # The flux itself, and not sqrt(pi) A^T A / sqrt(pi): the drift may have no
         # potential, and mass is kept exactly.
         slope, value = self.faces(density, axis, ndim)
-        return self._adjoint_of(
-            self.derivative, self.drift * value - self.diffusion * slope, axis, ndim
-        )
+        flux = self.drift * value - self.diffusion * slope
+        return self._adjoint_of(self.derivative, flux, axis, ndim)
 
     def faces(self, u: Array, axis: int, ndim: int) -> tuple[Array, Array]:
         """du/dx and u on the faces of this axis."""
-        return matmul_along_axis(axis, self.derivative, u, ndim), matmul_along_axis(
-            axis, self.interpolation, u, ndim
-        )
+        slope = matmul_along_axis(axis, self.derivative, u, ndim)
+        value = matmul_along_axis(axis, self.interpolation, u, ndim)
+        return slope, value
 
     def _adjoint_of(self, matrix: Array, faces: Array, axis: int, ndim: int) -> Array:
-        """W^-1 matrix^T V of a field on the faces: the transpose in the weights of
-        nodes and faces.
-        """
-        return apply_along_axis(
-            axis,
-            lambda v: ((v * self.face_weights) @ matrix) / self.node_weights,
-            faces,
-            ndim,
-        )
+        """W^-1 matrix^T V of a field on the faces: the transpose in all weights."""
+
+        def adjoint(v: Array) -> Array:
+            return ((v * self.face_weights) @ matrix) / self.node_weights
+
+        return apply_along_axis(axis, adjoint, faces, ndim)
 
 
 class TensorOperator(Operator):
@@ -189,7 +181,8 @@ class TensorOperator(Operator):
     `contraction` is the same operator in a smaller basis, or None
     (`propagate/contraction.py`). `counterpart` is the same reversible process in the
     other of its two forms, or None where no method needs it: factors without sqrt(pi)
-    beside H with the exact potential term, and the reverse (`propagate/dense.py`).
+    beside H with the exact potential term, and the reverse
+    (`propagate/relaxing_density.py`).
 
     **Keeps**: H symmetric; H >= 0 for factors; mass in the flux form exactly, in the
     wave picture to the accuracy of the space. **Cost**: n multiplications a point and
@@ -227,10 +220,8 @@ class TensorOperator(Operator):
 
     def factor(self, wave: Array) -> tuple[Array, ...]:
         """A_i psi on the faces of each axis i; every term must be a `Factor`."""
-        return tuple(
-            self._factor(i).apply(wave, i, self.grid.ndim)
-            for i in range(self.grid.ndim)
-        )
+        d = self.grid.ndim
+        return tuple(self._factor(i).apply(wave, i, d) for i in range(d))
 
     def face_weights(self, i: int) -> Array:
         """The weights of the faces of axis i, `(m_i,)`."""
@@ -238,11 +229,9 @@ class TensorOperator(Operator):
 
     def hamiltonian(self, wave: Array) -> Array:
         """H psi: the sum of all h_i psi, and the potential term times psi."""
-        answer = (
-            jnp.zeros_like(wave)
-            if self.potential_term is None
-            else self.potential_term * wave
-        )
+        answer = jnp.zeros_like(wave)
+        if self.potential_term is not None:
+            answer = self.potential_term * wave
         for i, term in enumerate(self.terms):
             answer = answer + term.hamiltonian(wave, i, self.grid.ndim)
         return answer
@@ -253,9 +242,8 @@ class TensorOperator(Operator):
         """
         # A kinetic term has no flux, so L is known only through H.
         if self.log_sqrt_pi is not None:
-            return -jnp.exp(self.log_sqrt_pi) * self.hamiltonian(
-                divide_by_sqrt_pi(density, self.log_sqrt_pi)
-            )
+            wave = divide_by_sqrt_pi(density, self.log_sqrt_pi)
+            return -jnp.exp(self.log_sqrt_pi) * self.hamiltonian(wave)
         answer = jnp.zeros_like(density)
         for i in range(self.grid.ndim):
             answer = answer + self._factor(i).generator(density, i, self.grid.ndim)
@@ -263,19 +251,15 @@ class TensorOperator(Operator):
 
     @property
     def bounds(self) -> tuple[Array, Array]:
-        """A lower and an upper bound: the terms are at least zero, and their largest
-        eigenvalues add up.
-        """
+        """Two bounds: the terms are at least zero, and their largest values add up."""
         largest = jnp.sum(jnp.stack([term.largest for term in self.terms]))
         if self.potential_term is None:
             return jnp.zeros_like(largest), largest
         # The ground state sqrt(pi) of a process has the level zero, although its
         # potential term may be negative.
-        lowest = (
-            jnp.zeros_like(largest)
-            if self.log_sqrt_pi is not None
-            else jnp.min(self.potential_term)
-        )
+        lowest = jnp.min(self.potential_term)
+        if self.log_sqrt_pi is not None:
+            lowest = jnp.zeros_like(largest)
         return lowest, largest + jnp.max(self.potential_term)
 
     def _factor(self, i: int) -> Factor:

@@ -1,14 +1,16 @@
 """Paths made of other paths: reversed, reparametrised, or concatenated.
 
 reverse        λ -> U_(1-λ)
-reparametrise  λ -> U_f(λ),                                   f rising from 0 to 1
-concatenate    λ -> Uᵏ_s + c_k,   s = (λ - a_k) / (a_(k+1) - a_k) on the k-th of the parts 0 = a_0 < a_1 < ... = 1
+reparametrise  λ -> U_f(λ),       f rising from 0 to 1
+concatenate    λ -> Uᵏ_s + c_k,   s = (λ - a_k) / (a_(k+1) - a_k) on the k-th of the
+                                  parts 0 = a_0 < a_1 < ... = 1
 
 where c_0 = 0 and Uᵏ at its end + c_k = Uᵏ⁺¹ at its start + c_(k+1), so that U is
 continuous in λ.
 """
 
 import functools
+import itertools
 
 import equinox as eqx
 import jax
@@ -156,9 +158,7 @@ class Concatenated(eqx.Module):
         self.paths = tuple(_as_path(path) for path in paths)
         self.joints = _joints(len(paths), at)
         # Each path must begin where the previous one ends, up to a constant.
-        for k, (before, after) in enumerate(
-            zip(self.paths, self.paths[1:], strict=False)
-        ):
+        for k, (before, after) in enumerate(itertools.pairwise(self.paths)):
             _check_meeting(k, as_potential(before(1.0)), as_potential(after(0.0)))
 
     def __call__(self, lam: Value) -> "Part":
@@ -194,7 +194,9 @@ class Part(Potential):
         # continued.
         def value(k: int, x: Array) -> Array:
             s = (self.lam - bounds[k]) / (bounds[k + 1] - bounds[k])
-            return jnp.asarray(as_potential(self.paths[k](s))(x, t), dtype)
+            potential = as_potential(self.paths[k](s))
+            # All branches of a `switch` must have one type.
+            return jnp.asarray(potential(x, t), dtype)
 
         # `switch` evaluates the current path only; a `where` would evaluate all of
         # them, beyond their ends too.
@@ -203,25 +205,23 @@ class Part(Potential):
         return energy + self._constants(jnp.shape(x)[0], t, dtype)[current]
 
     def _constants(self, d: int, t: Scalar | None, dtype: DType) -> Array:
-        """The constants c_k, for which the ends agree at one of the points where they
-        were compared.
-        """
+        """The c_k, by which the ends agree at one of the points that were compared."""
         # Along one direction, at the distance where the values are smallest: their
         # rounding is then the smallest too.
         point = jnp.asarray(_sample_points(d)[0], dtype)
         scales = jnp.asarray(_scales(), dtype)
         jumps = []
-        for a, b in zip(self.paths, self.paths[1:], strict=False):
-            end, start = as_potential(a(1.0)), as_potential(b(0.0))
-            sizes = jax.vmap(
-                lambda s, end=end, start=start: (
-                    abs(end(s * point, t)) + abs(start(s * point, t))
-                )
-            )(scales)
-            sizes = jax.lax.stop_gradient(
-                jnp.where(jnp.isfinite(sizes), sizes, jnp.inf)
-            )
-            anchor = scales[jnp.argmin(sizes)] * point
+        for before, after in itertools.pairwise(self.paths):
+            end, start = as_potential(before(1.0)), as_potential(after(0.0))
+
+            def size(s: Array, end: Potential = end, start: Potential = start) -> Array:
+                return abs(end(s * point, t)) + abs(start(s * point, t))
+
+            sizes = jax.vmap(size)(scales)
+            sizes = jnp.where(jnp.isfinite(sizes), sizes, jnp.inf)
+            # Only the choice of a point depends on the sizes, which has no derivative.
+            smallest = jnp.argmin(jax.lax.stop_gradient(sizes))
+            anchor = scales[smallest] * point
             jumps.append(end(anchor, t) - start(anchor, t))
         return jnp.cumsum(jnp.stack([jnp.zeros(()), *jumps])).astype(dtype)
 
@@ -238,18 +238,18 @@ def _as_path(path: PotentialPath) -> PotentialPath:
 def _joints(parts: int, at: Value | None) -> Array:
     """The joints `(parts - 1,)`, checked: those given, or those of equal parts."""
     given = np.arange(1, parts) / parts if at is None else at
-    joints = jnp.atleast_1d(
-        as_leaf("at", given, (0, 1), cure="Give the joints in (0, 1).")
-    )
+    leaf = as_leaf("at", given, (0, 1), cure="Give the joints in (0, 1).")
+    joints = jnp.atleast_1d(leaf)
     cure = f"Give {parts - 1} numbers between 0 and 1, or none for equal parts."
     if joints.shape != (parts - 1,):
         raise_value_error(
             "at", at, f"{parts} paths have {parts - 1} joints, not {joints.size}", cure
         )
-    if is_concrete(joints) and np.any(np.diff(np.asarray([0.0, *joints, 1.0])) <= 0):
-        raise_value_error(
-            "at", at, "the joints must ascend, and lie strictly between 0 and 1", cure
-        )
+    if is_concrete(joints):
+        lengths = np.diff(np.asarray([0.0, *joints, 1.0]))
+        if np.any(lengths <= 0):
+            allowed = "the joints must ascend, and lie strictly between 0 and 1"
+            raise_value_error("at", at, allowed, cure)
     return joints
 
 
@@ -257,11 +257,9 @@ def _check_rising(f: Formula, values: np.ndarray, cure: str) -> None:
     """Raise `ValueError` unless the samples of f are finite numbers that rise from 0 to
     1, up to rounding.
     """
-    tolerance = (
-        CONSTANTS.rise_tolerance
-        if values.dtype == np.float64
-        else CONSTANTS.rise_tolerance_float32
-    )
+    tolerance = CONSTANTS.rise_tolerance
+    if values.dtype != np.float64:
+        tolerance = CONSTANTS.rise_tolerance_float32
     if values.shape != (CONSTANTS.rise_samples,) or not np.all(np.isfinite(values)):
         raise_value_error(
             "f", f, "its value at every number in [0, 1] must be a finite number", cure
@@ -290,13 +288,11 @@ def _sample_points(d: int) -> np.ndarray:
     elsewhere. The frequencies and phases of the sines are free choices, without a
     common period, so that no symmetry hides a difference.
     """
-    numbers = 1.0 + 0.9 * np.sin(1.0 + 2.3 * np.arange(8)[:, None] + 3.7 * np.arange(d))
-    return np.concatenate(
-        [
-            numbers,
-            numbers * np.sin(5.0 + 1.3 * np.arange(8)[:, None] + 2.9 * np.arange(d)),
-        ]
-    )
+    rows = np.arange(8)[:, None]
+    columns = np.arange(d)
+    positive = 1.0 + 0.9 * np.sin(1.0 + 2.3 * rows + 3.7 * columns)
+    signed = positive * np.sin(5.0 + 1.3 * rows + 2.9 * columns)
+    return np.concatenate([positive, signed])
 
 
 def _scales() -> np.ndarray:
@@ -304,7 +300,9 @@ def _scales() -> np.ndarray:
     lengths may be so small, or so large.
     """
     decades = CONSTANTS.scale_decades
-    return 10.0 ** np.r_[np.arange(0.0, -decades - 1, -1), np.arange(1.0, decades + 1)]
+    inward = np.arange(0.0, -decades - 1, -1)
+    outward = np.arange(1.0, decades + 1)
+    return 10.0 ** np.r_[inward, outward]
 
 
 def _check_meeting(k: int, end: Potential, start: Potential) -> None:
@@ -357,14 +355,14 @@ def _check_meeting(k: int, end: Potential, start: Potential) -> None:
         finite = np.isfinite(before) & np.isfinite(after)
         if not np.any(finite):
             continue
-        jump = (after - before)[finite]
-        largest = max(np.max(np.abs(before[finite])), np.max(np.abs(after[finite])))
+        before = before[finite]
+        after = after[finite]
+        jump = after - before
+        largest = max(np.max(np.abs(before)), np.max(np.abs(after)))
         if scale <= 1:
             largest = largest_near = max(largest, largest_near)
-        if (
-            np.ptp(jump)
-            > np.finfo(jump.dtype).eps ** CONSTANTS.meeting_exponent * largest
-        ):
+        tolerance = np.finfo(jump.dtype).eps ** CONSTANTS.meeting_exponent
+        if np.ptp(jump) > tolerance * largest:
             spread = f"{np.min(jump):.6g} to {np.max(jump):.6g}"
             allowed = (
                 "where one path ends the next must begin, so this must be one constant"

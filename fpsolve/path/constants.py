@@ -7,8 +7,7 @@ import dataclasses
 class PathConstants:
     """Constants of `path` that decide answers. Each says where its value comes from."""
 
-    # Most coordinates with which `concatenate` tries to call potentials of unknown
-    # dimension.
+    # Most coordinates with which `concatenate` tries to call potentials.
     max_dimension: int = 16  # far above the dimension of any grid: a free choice
 
     # `reparametrise` checks at so many values of lambda that f rises.
@@ -20,12 +19,11 @@ class PathConstants:
     rise_tolerance_float32: float = 1e-5  # in float32, a free choice
 
     # Ends of paths are compared at points of size one, and of all sizes up to so many
-    # powers of ten away from it. a free choice: from picometres in metres to metres in
-    # picometres
+    # powers of ten away from it.
+    # a free choice: from picometres in metres to metres in picometres
     scale_decades: int = 12
 
-    # Two ends of paths meet if their difference varies by less than eps^0.4 of their
-    # size.
+    # Two ends of paths meet if their difference varies by less than eps^0.4 of them.
     # 5e-7 in float64, 2e-3 in float32, above rounding errors: a free choice
     meeting_exponent: float = 0.4
 

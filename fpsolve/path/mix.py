@@ -54,9 +54,7 @@ class Mix(eqx.Module):
         return Sum(Scaled(self.start, 1 - weight), Scaled(self.end, weight))
 
     def driven(self, schedule: Clock) -> "Driven":
-        """The time-dependent potential that follows `schedule`, t -> λ, along this
-        path.
-        """
+        """The time-dependent potential of `schedule`, t -> λ, on this path."""
         return Driven(self, schedule)
 
 

@@ -1,8 +1,8 @@
 """Paths of translated and dilated potentials, for which the exact transport velocity is
 known:
 
-Moved:      U_λ(x) = U(x - a(λ))    Gibbs density π(x - a)          v(x) = a'(λ)
-Stretched:  U_λ(x) = U(x / l(λ))    Gibbs density π(x / l) / l^d    v(x) = x l'(λ) / l(λ)
+Moved:      U_λ(x) = U(x - a(λ))   Gibbs density π(x - a)         v(x) = a'(λ)
+Stretched:  U_λ(x) = U(x / l(λ))   Gibbs density π(x / l) / l^d   v(x) = x l'(λ) / l(λ)
 
 v is the velocity per unit λ that transports the Gibbs density along the path: d_λ π_λ =
 -div(π_λ v). Products and quotients of vectors are taken axis by axis. Reference: Patra
@@ -49,11 +49,9 @@ class Moved(eqx.Module):
 
     def __init__(self, potential: Formula, displacement: Value | Callable[..., Any]):
         self.potential = as_potential(potential)
-        self.displacement = (
-            displacement
-            if callable(displacement)
-            else as_leaf("displacement", displacement, (0, 1))
-        )
+        if not callable(displacement):
+            displacement = as_leaf("displacement", displacement, (0, 1))
+        self.displacement = displacement
         # raises an error now if a function returns something of another shape
         self._at(0.0)
 
@@ -72,7 +70,8 @@ class Moved(eqx.Module):
         transports the density exactly.
         """
         lam = as_lambda(lam)
-        rate = jax.jvp(self._at, (lam,), (jnp.ones_like(lam),))[1]  # a'(λ)
+        # a'(λ), in forward mode, since λ is one number.
+        rate = jax.jvp(self._at, (lam,), (jnp.ones_like(lam),))[1]
         _check_sizes(x, rate, "displacement")
         return jnp.broadcast_to(rate, jnp.shape(x))
 
@@ -82,8 +81,7 @@ class Stretched(eqx.Module):
 
     **Arguments**: `potential` U, a potential or a callable; `factor` l(1), a positive
     number or (d,) per axis, for l(λ) = factor^λ, or a function λ -> l(λ) of these
-    shapes. **Returns**, when called with a
-    number λ, a potential.
+    shapes. **Returns**, when called with a number λ, a potential.
 
     **Raises** `ValueError` for concrete factors that are not positive; when called,
     unless λ is a number.
@@ -105,11 +103,9 @@ class Stretched(eqx.Module):
 
     def __init__(self, potential: Formula, factor: Value | Callable[..., Any]):
         self.potential = as_potential(potential)
-        self.factor = (
-            factor
-            if callable(factor)
-            else as_leaf("factor", factor, (0, 1), positive=True)
-        )
+        if not callable(factor):
+            factor = as_leaf("factor", factor, (0, 1), positive=True)
+        self.factor = factor
         # raises an error now if a function returns something of another shape
         self._at(0.0)
 

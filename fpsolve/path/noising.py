@@ -1,13 +1,16 @@
 """The path of diffusion models from data to noise, for a Gaussian mixture, whose
 densities are all known exactly:
 
-X_λ = α(λ) X₀ + σ(λ) N,      p_λ = Σ_k w_k N(α m_k, α² C_k + σ²),      U_λ = -log p_λ,      score = -∇U_λ
+X_λ = α(λ) X₀ + σ(λ) N,      p_λ = Σ_k w_k N(α m_k, α² C_k + σ²)
+U_λ = -log p_λ,              score = -∇U_λ
 
-dX = f dλ + g dW,    f = (α'/α) x,    g² = (σ²)' - 2 (α'/α) σ²        the forward process
-v = f - (g²/2) ∇log p_λ,    d_λ p = -div(p v)                         its probability flow
+dX = f dλ + g dW,    f = (α'/α) x,    g² = (σ²)' - 2 (α'/α) σ²   the forward process
+v = f - (g²/2) ∇log p_λ,    d_λ p = -div(p v)                    its probability flow
 
-"vp"   α² = exp(-B), σ² = 1 - α², B = β_min λ + (β_max - β_min) λ²/2    f = -β x / 2,  g² = β = B'
-"ve"   α = 1, σ = σ_max λ                                               f = 0,         g² = 2 σ_max² λ
+"vp"   α² = exp(-B), σ² = 1 - α², B = β_min λ + (β_max - β_min) λ²/2
+       f = -β x / 2,  g² = β = B'
+"ve"   α = 1, σ = σ_max λ
+       f = 0,         g² = 2 σ_max² λ
 
 λ = 0 is the data and λ = 1 noise; X₀ and x have d entries, N is standard normal.
 Reference: Song et al., Score-based generative modeling through SDEs (ICLR 2021),
@@ -166,6 +169,7 @@ class Noising(eqx.Module):
                     f"kind {kind!r} has no such number",
                     f"Give {' and '.join(names)}, or none.",
                 )
+        # What is not given has the default of its schedule.
         self.mixture = mixture
         self.noise = noise(**given)
 
@@ -179,9 +183,9 @@ class Noising(eqx.Module):
         # component, per axis) a number.
         if data.covariances.ndim == 3:
             variance = variance * jnp.eye(data.means.shape[1], dtype=variance.dtype)
-        return GaussianMixture(
-            alpha * data.means, alpha**2 * data.covariances + variance, data.weights
-        )
+        means = alpha * data.means
+        covariances = alpha**2 * data.covariances + variance
+        return GaussianMixture(means, covariances, data.weights)
 
     def alpha(self, lam: Value) -> Array:
         """α(λ), the factor of the data, of the shape of λ; 1 at λ = 0."""
@@ -192,9 +196,7 @@ class Noising(eqx.Module):
         return jnp.sqrt(self.noise.variance(jnp.asarray(lam)))
 
     def log_snr(self, lam: Value) -> Array:
-        """log(α²/σ²), the log signal-to-noise ratio, of the shape of λ; infinite at λ =
-        0.
-        """
+        """log(α²/σ²), the log signal-to-noise ratio, shaped as λ; infinite at λ = 0."""
         # From B itself: the quotient α²/σ² would underflow for large B.
         lam = jnp.asarray(lam)
         return -self.noise.integrated_beta(lam) - jnp.log(self.noise.variance(lam))
@@ -209,23 +211,19 @@ class Noising(eqx.Module):
         return -0.5 * _slope(self.noise.integrated_beta, lam) * jnp.asarray(x)
 
     def squared_diffusion(self, lam: Value) -> Array:
-        """g² = (σ²)' - 2 (α'/α) σ² of the forward process dX = f dλ + g dW, of the
-        shape of λ.
-        """
+        """g² = (σ²)' - 2 (α'/α) σ² of dX = f dλ + g dW, of the shape of λ."""
         # With α² = exp(-B), -2 α'/α = B'.
-        variance = self.noise.variance(jnp.asarray(lam))
-        return (
-            _slope(self.noise.variance, lam)
-            + _slope(self.noise.integrated_beta, lam) * variance
-        )
+        noise = self.noise
+        variance = noise.variance(jnp.asarray(lam))
+        beta = _slope(noise.integrated_beta, lam)
+        return _slope(noise.variance, lam) + beta * variance
 
     def velocity(self, x: Point, lam: Value) -> Array:
         """v = f - (g²/2) ∇log p_λ, (d,), of the probability flow, which transports p_λ
         exactly: d_λ p = -div(p v).
         """
-        return self.drift(x, lam) - 0.5 * self.squared_diffusion(lam) * self.score(
-            x, lam
-        )
+        half_squared = 0.5 * self.squared_diffusion(lam)
+        return self.drift(x, lam) - half_squared * self.score(x, lam)
 
 
 def _slope(f: Formula, lam: Value) -> Array:

@@ -1,6 +1,7 @@
 """A change of temperature as a path λ -> U_λ:
 
-U_λ(x) = β(λ) U(x),      β(λ) = β₀^(1-λ) β₁^λ,      Gibbs density exp(-β(λ) U / D) / Z_λ
+U_λ(x) = β(λ) U(x),      β(λ) = β₀^(1-λ) β₁^λ,
+Gibbs density exp(-β(λ) U / D) / Z_λ
 
 β is the inverse temperature in units of 1/D, without dimension; β = 1 gives U itself.
 """
@@ -53,8 +54,11 @@ class Tempering(eqx.Module):
 
     def inverse_temperature(self, lam: Value) -> Array:
         """β(λ) = start^(1-λ) end^λ, of the shape of λ."""
-        return self.start * jnp.exp(jnp.asarray(lam) * jnp.log(self.end / self.start))
+        # start^(1-λ) end^λ as an exponential, which is `start` exactly at λ = 0.
+        log_ratio = jnp.log(self.end / self.start)
+        return self.start * jnp.exp(jnp.asarray(lam) * log_ratio)
 
     def __call__(self, lam: Value) -> Potential:
         """The potential β(λ) U."""
-        return Scaled(self.potential, self.inverse_temperature(as_lambda(lam)))
+        beta = self.inverse_temperature(as_lambda(lam))
+        return Scaled(self.potential, beta)

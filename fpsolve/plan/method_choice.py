@@ -27,9 +27,8 @@ def choose_propagator(
     under a transformation, or for a moving operator.
     """
     chain = Rational()
-    is_chain = (
-        kind.fokker_planck and not kind.spectral and chain.unsupported(kind) is None
-    )
+    on_cells = kind.fokker_planck and not kind.spectral
+    is_chain = on_cells and chain.unsupported(kind) is None
     if (
         work is not None
         and is_chain
@@ -39,43 +38,33 @@ def choose_propagator(
     dense = Dense()
     if kind.symmetric:
         if work is not None and dense.cost(kind, work) < Chebyshev().cost(kind, work):
-            size = kind.grid.size
-            return (
-                dense,
-                f"a symmetric matrix of {size} points is decomposed faster than its "
-                "products are formed",
+            why = (
+                f"a symmetric matrix of {kind.grid.size} points is decomposed faster "
+                "than its products are formed"
             )
-        return (
-            Chebyshev(),
-            "the process is reversible" if kind.fokker_planck else "H is symmetric",
-        )
+            return dense, why
+        why = "the process is reversible" if kind.fokker_planck else "H is symmetric"
+        return Chebyshev(), why
+    # Scaling and squaring loses digits, of which single precision has too few.
     double = jnp.finfo(kind.dtype).bits == 64
-    if (
-        not kind.reversible
-        and kind.grid.size <= PROPAGATE.dense_general_points
-        and double
-    ):
-        return (
-            dense,
-            f"L is not symmetric and the grid has only {kind.grid.size} points",
-        )
+    few_points = kind.grid.size <= PROPAGATE.dense_general_points
+    if few_points and double and not kind.reversible:
+        why = f"L is not symmetric and the grid has only {kind.grid.size} points"
+        return dense, why
     why = "L is not symmetric"
     if kind.reversible:
         why = "the initial density is too far from the Gibbs density for its wave"
     if work is not None and not kind.spectral:
         stiff = Implicit(order=3)
         if stiff.cost(kind, work) < Uniformization().cost(kind, work):
-            return (
-                stiff,
-                f"{why} and a Poisson sum would take {work.exits:.0e} products",
-            )
+            why = f"{why} and a Poisson sum would take {work.exits:.0e} products"
+            return stiff, why
     if kind.spectral and kind.grid.size <= CONSTANTS.largest_matrix and double:
-        size = kind.grid.size
-        return (
-            dense,
-            f"the density is carried in a basis, and its matrix of {size} points is "
-            "not normal",
+        why = (
+            "the density is carried in a basis, and its matrix of "
+            f"{kind.grid.size} points is not normal"
         )
+        return dense, why
     lines = Splitting(order=4)
     may_split = (
         work is not None
@@ -100,9 +89,8 @@ def choose_method(
     propagator, why = choose_propagator(kind, work)
     if kind.time_dependent:
         step = type(propagator).__name__
-        return Magnus(
-            exponential=propagator
-        ), f"the equation moves in time; each frozen step by {step}: {why}"
+        why = f"the equation moves in time; each frozen step by {step}: {why}"
+        return Magnus(exponential=propagator), why
     return propagator, why
 
 
@@ -127,15 +115,15 @@ def check_method(method: Any, kind: ProblemKind) -> None:
         )
     propagator = method.exponential if isinstance(method, Magnus) else method
     if (reason := propagator.unsupported(kind)) is not None:
-        value = (
-            method if reason.name == "method" else getattr(propagator, "ranks", method)
-        )
+        # The argument that is wrong may be that of the exponential within Magnus.
+        value = method
+        if reason.name != "method":
+            value = getattr(propagator, "ranks", method)
         raise_value_error(reason.name, value, reason.because, reason.cure)
-    if (
-        isinstance(method, Magnus)
-        and isinstance(propagator, Splitting | Implicit)
-        and propagator.steps is None
-    ):
+    chooses_steps = (
+        isinstance(propagator, Splitting | Implicit) and propagator.steps is None
+    )
+    if isinstance(method, Magnus) and chooses_steps:
         name = type(propagator).__name__
         cure = (
             f"Give fp.Magnus(exponential=fp.{name}(steps=2)), or another exponential."

@@ -6,14 +6,18 @@ plan to try next, or None. There are four fallbacks:
 
     the basis did not resolve the density            finite volumes
     the wave of a time-dependent problem overflowed  the density itself
-    a density grew in its basis                      its wave, though that is not resolved to the tolerance
-    a method missed its tolerance                    the same method with wider bounds, or another method
+    a density grew in its basis                      its wave, though that is not
+                                                     resolved to the tolerance
+    a method missed its tolerance                    the same with wider bounds, or
+                                                     another method (`next_method`)
+
+The second and the third are compared with the run before them, and the run with the
+smaller error is kept. The other two take its place.
 """
 
 import dataclasses
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -21,45 +25,26 @@ from ..core.arrays import real_dtype, scaled
 from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.machine import machine
-from ..core.text import listed
 from ..grid import Grid
-from ..operator import ScharfetterGummel, Scheme, TensorOperator
+from ..operator import ScharfetterGummel, Scheme
 from ..propagate import (
     Chebyshev,
     Dense,
     Picture,
     Propagator,
-    Rational,
-    Splitting,
-    Uniformization,
     WorkEstimate,
 )
-from ..propagate.implicit import Implicit
 from ..step import Magnus, Problem
-from ..step.breakpoints import examine_in_time
+from .breakpoints import with_found_breakpoints
 from .constants import CONSTANTS
+from .counterpart import with_counterpart
 from .method_choice import check_method, choose_method
+from .next_method import next_method, takes_too_long
+from .outcome import Outcome
 from .request import Request
 from .resolution import is_resolved, rates
 from .scheme_choice import SchemeChoice
 from .smaller_basis import contract_if_worthwhile, without_contraction
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What a run returned: values `(T, *shape)`, errors `(T,)`, numbers for `stats`,
-    and the result code.
-    """
-
-    values: Array
-    error: Array
-    numbers: dict[str, Array]
-    code: Array
-
-    @property
-    def worst(self) -> float:
-        """The largest error; infinity where it is not a number."""
-        return float(np.nan_to_num(np.max(np.asarray(self.error)), nan=np.inf))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,12 +74,11 @@ class Plan:
     @property
     def fault(self) -> str:
         """The result code of a run whose error exceeds the tolerance."""
+        # Chebyshev works with p / sqrt(pi) in both pictures of a process.
         is_ratio = self.problem.picture is not Picture.WAVE and not self.grid.absorbs
-        return (
-            "wave_out_of_range"
-            if isinstance(self.method, Chebyshev) and is_ratio
-            else "tolerance_not_reached"
-        )
+        if isinstance(self.method, Chebyshev) and is_ratio:
+            return "wave_out_of_range"
+        return "tolerance_not_reached"
 
     @property
     def messages(self) -> tuple[tuple[str, str], ...]:
@@ -137,23 +121,16 @@ class Plan:
         """The estimated memory of the run: the fields that it returns, and those that
         it works with.
         """
-        return (
-            (len(self.times) + CONSTANTS.run_fields)
-            * self.grid.size
-            * self.start.dtype.itemsize
-        )
+        fields = len(self.times) + CONSTANTS.run_fields
+        return fields * self.grid.size * self.start.dtype.itemsize
 
     def __str__(self) -> str:
-        seconds = (
-            "time not estimated"
-            if self.seconds is None
-            else f"about {self.seconds:.1g} s on {machine().name}"
-        )
-        memory = (
-            f"{self.bytes / 2**20:.1f} MiB"
-            if self.bytes > 2**20
-            else f"{self.bytes / 2**10:.0f} KiB"
-        )
+        seconds = "time not estimated"
+        if self.seconds is not None:
+            seconds = f"about {self.seconds:.1g} s on {machine().name}"
+        memory = f"{self.bytes / 2**10:.0f} KiB"
+        if self.bytes > 2**20:
+            memory = f"{self.bytes / 2**20:.1f} MiB"
         rows = [
             f"Plan for {len(self.times)} times up to {float(self.times[-1]):g}, tol "
             f"{self.tol:.0e}"
@@ -174,28 +151,24 @@ class Plan:
             return None
         # A density that was tried in a basis: the result itself shows whether the basis
         # was fine enough.
-        if self.chosen.provisional and not is_resolved(
-            self.problem.grid, outcome.values
-        ):
+        resolved = lambda: is_resolved(self.problem.grid, outcome.values)
+        if self.chosen.provisional and not resolved():
             return self._with_finite_volumes()
         # A time-dependent problem: the error, and not the code, says whether another
         # picture is worth a try.
         if isinstance(self.method, Magnus):
-            return (
-                None
-                if outcome.worst <= self.request.tol
-                else self._in_density_picture()
-            )
+            if outcome.worst <= self.request.tol:
+                return None
+            return self._in_density_picture()
         # A static problem: another picture or another method, if the first one failed.
         if int(outcome.code) == 0:
             return None
-        if (
-            isinstance(self.method, Dense)
-            and self.chosen.wave_in_range
-            and self.chosen.picture is Picture.DENSITY
-        ):
+        is_density = self.chosen.picture is Picture.DENSITY
+        if isinstance(self.method, Dense) and is_density and self.chosen.wave_in_range:
             return self.in_wave_picture("but it grew in this basis")
-        method, why = _next_method(self, outcome.error)
+        method, why = next_method(
+            self.request, self.chosen, self.work, self.method, outcome.error
+        )
         return None if method is None else self._with_method(method, why)
 
     @property
@@ -203,24 +176,22 @@ class Plan:
         """Whether the run is one in the lowest functions of its axes, which the library
         chose.
         """
-        chosen_by_user = isinstance(self.request.method, Chebyshev) and bool(
-            self.request.method.ranks
-        )
-        return (
-            isinstance(self.method, Chebyshev)
-            and bool(self.method.ranks)
-            and not chosen_by_user
-        )
+        given = self.request.method
+        chosen_by_user = isinstance(given, Chebyshev) and bool(given.ranks)
+        if chosen_by_user or not isinstance(self.method, Chebyshev):
+            return False
+        return bool(self.method.ranks)
 
     def in_full_basis(self) -> "Plan | None":
         """The same in all functions of the basis, for a contraction that a second look
         does not confirm; None where that would take far too long.
         """
         assert isinstance(self.method, Chebyshev), "only Chebyshev contracts"
-        if _takes_too_long(self, Chebyshev((), self.method.stretch)):
+        whole = Chebyshev((), self.method.stretch)
+        if takes_too_long(self.request, self.chosen, self.work, whole):
             return None
         why = "which a run in more functions did not confirm, so all were taken"
-        return self._with_method(Chebyshev((), self.method.stretch), why)
+        return self._with_method(whole, why)
 
     def _with_method(self, method: Propagator | Magnus, why: str) -> "Plan":
         """The same with another method, and the reason for it."""
@@ -235,13 +206,10 @@ class Plan:
         )
 
     def _with_finite_volumes(self) -> "Plan":
-        """The plan with finite volumes, for a density that was tried in a basis and was
-        not resolved.
-        """
+        """The plan with finite volumes, for a density that a basis did not resolve."""
         plan = plan_for(self.request, self.request.choose(ScharfetterGummel()))
-        scheme = Decision(
-            "ScharfetterGummel", "because Spectral did not resolve the density"
-        )
+        because = "because Spectral did not resolve the density"
+        scheme = Decision("ScharfetterGummel", because)
         return dataclasses.replace(plan, decisions={**plan.decisions, "scheme": scheme})
 
     def _in_density_picture(self) -> "Plan | None":
@@ -249,18 +217,18 @@ class Plan:
         problem grew too large; None where no wave was evolved, or this was tried
         already.
         """
-        method, request = self.method, self.request
+        method = self.method
+        request = self.request
         # On cells the picture is the density, but Chebyshev's exponential works with
         # the wave inside each step.
-        uses_wave = self.problem.picture is Picture.GIBBS_WAVE or isinstance(
-            method.exponential, Chebyshev
-        )
+        in_chebyshev = isinstance(method.exponential, Chebyshev)
+        uses_wave = self.problem.picture is Picture.GIBBS_WAVE or in_chebyshev
         # Without extrapolation the exponential given is part of the request, since its
         # invariants are kept.
-        if (
-            not (uses_wave and request.equation.evolves_density and method.extrapolate)
-            or self.compared
-        ):
+        may_change = (
+            uses_wave and request.equation.evolves_density and method.extrapolate
+        )
+        if self.compared or not may_change:
             return None
         chosen = SchemeChoice(
             scheme=self.scheme,
@@ -269,9 +237,9 @@ class Plan:
             reversible=True,
             wave_representable=False,
         )
-        exponential, _ = choose_method(
-            request.kind(chosen)._replace(time_dependent=False), None
-        )
+        # Each step is a static problem, for which the exponential is chosen anew.
+        frozen = request.kind(chosen)._replace(time_dependent=False)
+        exponential, _ = choose_method(frozen, None)
         path = request.sampled.path(self.scheme, flux=True)
         step = type(exponential).__name__
         why = (
@@ -319,8 +287,10 @@ def plan_in_wave_picture(request: Request, chosen: SchemeChoice, reason: str) ->
 
 def plan_for(request: Request, chosen: SchemeChoice) -> Plan:
     """The plan for one scheme, with the method that was given or the one that suits."""
-    kind, sampled = request.kind(chosen), request.sampled
-    field, dtype = request.start(chosen), real_dtype(request.field)
+    kind = request.kind(chosen)
+    sampled = request.sampled
+    field = request.start(chosen)
+    dtype = real_dtype(request.field)
 
     # The operator; the flux form where a reversible process is evolved as a density
     # that is not symmetrised.
@@ -339,11 +309,9 @@ def plan_for(request: Request, chosen: SchemeChoice) -> Plan:
         if is_concrete(operator, field, request.times):
             largest_eigenvalue, largest_rate = rates(operator)
             last = float(np.asarray(request.times)[-1])
-            work = WorkEstimate(
-                last * float(largest_eigenvalue),
-                last * float(largest_rate),
-                len(request.times),
-            )
+            spectrum = last * float(largest_eigenvalue)
+            exits = last * float(largest_rate)
+            work = WorkEstimate(spectrum, exits, len(request.times))
     problem = Problem(operator, chosen.picture, request.wick)
 
     # The method, with what it can still be given: a smaller basis, or breakpoints in
@@ -360,13 +328,12 @@ def plan_for(request: Request, chosen: SchemeChoice) -> Plan:
             request, problem, method, decision, kind, work
         )
     if isinstance(method, Dense):
-        problem = _with_counterpart(request, problem, chosen, work)
+        problem = with_counterpart(request, problem, chosen, work)
     if isinstance(method, Magnus):
         method = method.also_breakpoints(request.breakpoints)
-    if isinstance(method, Magnus) and is_concrete(
-        request.equation, request.times, method
-    ):
-        method, decision = _with_found_breakpoints(request, method, decision)
+        # A traced equation cannot be sampled in time.
+        if is_concrete(request.equation, request.times, method):
+            method, decision = with_found_breakpoints(request, method, decision)
     decisions = {
         "scheme": chosen.decision,
         "method": decision,
@@ -379,149 +346,3 @@ def plan_for(request: Request, chosen: SchemeChoice) -> Plan:
         )
         decisions["initial"] = Decision("array", because, (("negative", negative),))
     return Plan(request, problem, method, field, chosen, decisions, work)
-
-
-def _with_counterpart(
-    request: Request, problem: Problem, chosen: SchemeChoice, work: WorkEstimate | None
-) -> Problem:
-    """The problem with its process in the other form as well, where that keeps digits
-    over a long time: beside the exact potential term factors, whose small levels do,
-    and beside a density the wave that may take its place.
-    """
-    operator: Any = problem.operator
-    # The drift does not vanish at absorbing ends, where the functions of the basis do:
-    # there is no factor.
-    if (
-        not isinstance(operator, TensorOperator)
-        or request.grid.absorbs
-        or not request.sampled.reversible
-    ):
-        return problem
-    dtype, is_wave = real_dtype(request.field), problem.picture is Picture.GIBBS_WAVE
-    # Where all terms are factors, both forms are one; a process that is not a wave
-    # needs its wave.
-    if is_wave and operator.is_factored:
-        return problem
-    # Rounding of H is that of one run of length 1 / |H|, times the length.
-    epsilon = float(jnp.finfo(dtype).eps)
-    if (
-        is_wave
-        and work is not None
-        and epsilon * work.spectrum < CONSTANTS.level_rounding * request.tol
-    ):
-        return problem
-    counterpart = request.sampled.operator(chosen.scheme, dtype, flux=is_wave)
-    return dataclasses.replace(
-        problem, operator=dataclasses.replace(operator, counterpart=counterpart)
-    )
-
-
-def _next_method(plan: Plan, error: Array) -> tuple[Propagator | None, str]:
-    """The method to try after a run that missed its tolerance, and why; None if nothing
-    would help.
-    """
-    method = plan.method
-    if isinstance(method, Rational):
-        # An initial density far from the stationary one enlarges its error; a Poisson
-        # sum has no such factor.
-        return (
-            Uniformization(),
-            "this start enlarges its error beyond tol, so Uniformization took its "
-            "place",
-        )
-    if isinstance(method, Splitting):
-        if plan.request.method is not None:
-            return None, ""
-        # The grid was fitted for exponentials along its axes: a Poisson sum may take
-        # far too long on it.
-        if _takes_too_long(plan, Uniformization()):
-            return None, ""
-        return (
-            Uniformization(),
-            "whose steps were too few, so Uniformization took its place",
-        )
-    if not isinstance(method, Chebyshev):
-        return None, ""
-    # The error of a smaller basis was only estimated: take the whole basis.
-    if method.ranks:
-        whole = Chebyshev((), method.stretch)
-        return (
-            (None, "")
-            if _takes_too_long(plan, whole)
-            else (whole, "which missed tol, so all functions were taken")
-        )
-    # Outside of its interval a Chebyshev series grows exponentially: an error that is
-    # not finite shows that the bounds of the spectrum were too narrow.
-    if np.all(np.isfinite(np.asarray(error))):
-        return None, ""
-    # The wave p / sqrt(pi) itself may be beyond the range of numbers: on cells the
-    # density can be evolved instead.
-    as_density = (
-        not plan.scheme.spectral
-        and plan.request.equation.evolves_density
-        and plan.request.method is None
-    )
-    if method.stretch > (
-        CONSTANTS.largest_stretch_on_cells if as_density else CONSTANTS.largest_stretch
-    ):
-        if not as_density:
-            return None, ""
-        return (
-            Implicit(order=3),
-            "the wave of this start is beyond the range of numbers, so Implicit took "
-            "its place",
-        )
-    return Chebyshev(
-        method.ranks, 2 * method.stretch
-    ), "the spectrum proved wider than its bounds, which were doubled"
-
-
-def _takes_too_long(plan: Plan, method: Propagator) -> bool:
-    """Whether a method in the place of another one is estimated to take far too long on
-    a fitted grid.
-    """
-    if not plan.request.fitted or plan.work is None:
-        return False
-    return (
-        method.cost(plan.request.kind(plan.chosen), plan.work)
-        > CONSTANTS.longest_fallback_seconds
-    )
-
-
-def _with_found_breakpoints(
-    request: Request, method: Magnus, decision: Decision
-) -> tuple[Magnus, Decision]:
-    """The method with the times at which its steps must end: those given, and those
-    that sampling in time finds.
-
-    A step across a jump would lose the order of the method, and a long one may pass
-    over a narrow feature.
-    """
-    times = np.asarray(request.times)
-    given = np.asarray(method.breakpoints)
-    found = examine_in_time(request.equation, request.grid, times, request.tol, given)
-    # Where the number of steps is given, it is that of the steps between jumps.
-    stops = found.stops if method.steps is None else found.stops[:0]
-    # Sampling finds a breakpoint only to rounding: one that was given already is not
-    # added a second time.
-    separation = CONSTANTS.breakpoint_separation * float(times[-1])
-    new = [t for t in found.breakpoints if not np.any(np.abs(given - t) < separation)]
-    breakpoints = np.sort(np.asarray([*given, *new], dtype=float))
-    if breakpoints.size:
-        decision = decision.also(
-            f"from breakpoint to breakpoint: {listed(breakpoints)}"
-        )
-    if stops.size:
-        decision = decision.also(f"in shorter parts, which end at t = {listed(stops)}")
-    if found.resolution > 0:
-        decision = decision.also(
-            f"what lasts less than {found.resolution:.1e} may be missed without "
-            "breakpoints="
-        )
-    if not found.complete:
-        decision = decision.also(
-            "the functions have more features in time than could be separated"
-        )
-    if new or stops.size:
-        method = method.with_breakpoints(np.sort(np.concatenate([breakpoints, stops])))
-    return method, decision

@@ -20,18 +20,17 @@ from ..operator.cells import may_be_in_cells
 from ..propagate import Picture, ProblemKind, Propagator
 from ..step import Magnus
 from .constants import CONSTANTS
+from .equation_check import check_and_sample
+from .initial_state import initial_field, of_mass_one, sample_observables
 from .method_choice import check_method, needs_rates
-from .scheme_choice import SampledEquation, SchemeChoice, choose_scheme, may_be_spectral
+from .sampled_equation import SampledEquation
+from .scheme_choice import SchemeChoice, choose_scheme, may_be_spectral
 from .validation import (
-    check_and_sample,
     check_breakpoints,
     check_kinds,
     check_times,
     check_tolerance,
     check_wick,
-    initial_field,
-    of_mass_one,
-    sample_observables,
 )
 
 
@@ -91,11 +90,9 @@ class Request:
         """The mass of an array below zero, which was set to zero, relative to the rest:
         an error of the start.
         """
-        return (
-            self.grid.negative_mass(np.asarray(self.initial, float))
-            if self.negative_part > 0
-            else 0.0
-        )
+        if self.negative_part > 0:
+            return self.grid.negative_mass(np.asarray(self.initial, float))
+        return 0.0
 
     @property
     def wrong_variance(self) -> AnyArray:
@@ -106,20 +103,19 @@ class Request:
         if not isinstance(self.initial, Gaussian) or not self.equation.evolves_density:
             return np.zeros(self.grid.ndim)
         xp = host_module(self.given, self.initial)
-        density, true = (
-            xp.asarray(self.given) * self.grid.weights_on_host,
-            self.initial.variances(self.grid.ndim, xp),
-        )
+        masses = xp.asarray(self.given) * self.grid.weights_on_host
+        true = self.initial.variances(self.grid.ndim, xp)
         wrong = []
         for i, axis in enumerate(self.grid.axes):
-            marginal = xp.sum(
-                density, tuple(j for j in range(self.grid.ndim) if j != i)
-            )
+            others = tuple(j for j in range(self.grid.ndim) if j != i)
+            marginal = xp.sum(masses, others)
             if axis.boundary == "periodic":
                 # On a ring by the longest wave, |<exp(i k x)>| = exp(-k^2 v / 2).
                 k = 2 * np.pi / axis.length
-                amplitude = xp.abs(xp.sum(marginal * np.exp(1j * k * axis.nodes)))
-                change = (xp.exp(-(k**2) * true[i] / 2) - amplitude) * 2 / k**2
+                wave = np.exp(1j * k * axis.nodes)
+                amplitude = xp.abs(xp.sum(marginal * wave))
+                exact = xp.exp(-(k**2) * true[i] / 2)
+                change = (exact - amplitude) * 2 / k**2
             else:
                 mean = xp.sum(marginal * axis.nodes)
                 change = xp.sum(marginal * (axis.nodes - mean) ** 2) - true[i]
@@ -156,9 +152,8 @@ class Request:
         # On a fitted grid the scheme follows from the fit, so that is the reason to
         # show.
         if self.decided_grid is not None:
-            chosen = chosen._replace(
-                decision=Decision(chosen.decision.choice, self.decided_grid)
-            )
+            decision = Decision(chosen.decision.choice, self.decided_grid)
+            chosen = chosen._replace(decision=decision)
         return chosen
 
     def kind(self, chosen: SchemeChoice) -> ProblemKind:
@@ -187,9 +182,8 @@ class Request:
         if chosen.scheme.spectral:
             return of_mass_one(self.sampled.solved, self.field)
         if isinstance(self.initial, Gaussian) and self.grid.uniform:
-            averages = cell_averages(self.grid.axes, self.initial).astype(
-                self.field.dtype
-            )
+            averages = cell_averages(self.grid.axes, self.initial)
+            averages = averages.astype(self.field.dtype)
             return scaled(averages, self.sampled.scale)
         return self.field
 
@@ -215,9 +209,8 @@ def validate(
     """
     # Arguments, in the order in which they depend on each other.
     check_kinds(equation, scheme)
-    equation, grid, samples = check_and_sample(
-        equation, grid, _likely_scheme(equation, grid, scheme, method)
-    )
+    likely = _likely_scheme(equation, grid, scheme, method)
+    equation, grid, samples = check_and_sample(equation, grid, likely)
     times = check_times(times)
     breakpoints = check_breakpoints(breakpoints, times)
     check_memory(
@@ -235,9 +228,8 @@ def validate(
         # facts are known.
         spectral = None if scheme is None else scheme.spectral
         symmetric = reversible or not evolves_density
-        check_method(
-            method, _kind(equation, grid, spectral, symmetric, True, wick, float)
-        )
+        kind = _kind(equation, grid, spectral, symmetric, True, wick, float)
+        check_method(method, kind)
     field = initial_field(equation, grid, initial, tol)
     tol = check_tolerance(tol, real_dtype(field))
     # What was sampled on the way is passed on, by the key under which `SampledEquation`
@@ -246,6 +238,10 @@ def validate(
     sampled = SampledEquation(
         equation, grid, reversible, known, may_be_in_cells(scheme)
     )
+    decided_grid = space_error = None
+    if fitted is not None:
+        decided_grid = f"on a grid fitted to {tol:.0e}: {fitted[0]}"
+        space_error = fitted[1]
     return Request(
         sampled=sampled,
         given=field,
@@ -258,10 +254,8 @@ def validate(
         wick=float(wick),
         observables=sampled_observables,
         breakpoints=breakpoints,
-        decided_grid=None
-        if fitted is None
-        else f"on a grid fitted to {tol:.0e}: {fitted[0]}",
-        space_error=None if fitted is None else fitted[1],
+        decided_grid=decided_grid,
+        space_error=space_error,
     )
 
 
@@ -274,15 +268,17 @@ def _kind(
     wick: Real,
     dtype: DType,
 ) -> ProblemKind:
-    """The facts about a problem. `spectral` is None where the scheme is not chosen yet."""
+    """The facts about a problem; `spectral` is None where no scheme is chosen yet."""
+    gradient_drift = (
+        not equation.evolves_density or equation.irreversible_anywhere is None
+    )
     return ProblemKind(
         grid=grid,
         spectral=spectral,
         fokker_planck=equation.evolves_density,
         reversible=reversible,
         wave_representable=representable,
-        gradient_drift=not equation.evolves_density
-        or equation.irreversible_anywhere is None,
+        gradient_drift=gradient_drift,
         time_dependent=equation.time_dependent,
         wick=wick,
         dtype=dtype,

@@ -1,16 +1,17 @@
 """How well a grid resolves a problem, measured on samples before anything is evolved.
 
-    leak            sqrt(pi) |H sqrt(pi)|, the rate at which a spectral basis would lose the Gibbs density
-    short fraction  the largest coefficient of the shortest tenth of the wavelengths of the initial density, relative to
-                    the largest of all
-    wave size       |p / sqrt(pi)| = sqrt(1 + chi2), by which the wave picture enlarges rounding
+    leak            sqrt(pi) |H sqrt(pi)|, the rate at which a spectral basis would
+                    lose the Gibbs density
+    short fraction  the largest coefficient of the shortest tenth of the wavelengths
+                    of the initial density, relative to the largest of all
+    wave size       |p / sqrt(pi)| = sqrt(1 + chi2), by which the wave picture
+                    enlarges rounding
     aliasing        of a clipped wave and of its density (`operator.aliasing`)
 
 Each is one compiled program that takes arrays.
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -18,17 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.arrays import as_array
-from ..core.checks import is_concrete
 from ..core.program import quick_program, sampling_program
-from ..core.types import AnyArray, DType, Formula, Scalar
-from ..equation import Equation, FokkerPlanck, divide_by_sqrt_pi
-from ..grid import Axis, Grid, sample_product
+from ..core.types import AnyArray, DType, Scalar
+from ..equation import FokkerPlanck, divide_by_sqrt_pi
+from ..grid import Grid
 from ..operator import Operator
 from ..operator.aliasing import aliasing_error, short_wave_damping, short_wave_fraction
 from ..operator.clipping import clip_tails
 from ..operator.constants import CONSTANTS as OPERATOR
-from ..operator.subcells import changes
 from .constants import CONSTANTS
 
 
@@ -67,7 +65,8 @@ def measure(
     clipping may cost, and `first` the first time after t = 0 that is reported: until
     then diffusion damps short waves.
     """
-    grid, log_sqrt_pi = operator.grid, operator.log_sqrt_pi
+    grid = operator.grid
+    log_sqrt_pi = operator.log_sqrt_pi
     # The wave as a run would evolve it, and what the grid makes of it.
     weights = grid.weights.astype(field.dtype)
     wave = clip_tails(field, log_sqrt_pi, weights, fraction)
@@ -86,7 +85,8 @@ def measure(
             short = short_wave_fraction(field, axis, i)
             # Frequencies beyond those of the grid have about the square of the
             # amplitude of its highest ones.
-            defect = jnp.maximum(defect, jnp.maximum(short**2, short * damping[i]))
+            on_axis = jnp.maximum(short**2, short * damping[i])
+            defect = jnp.maximum(defect, on_axis)
     return Resolution(
         size=jnp.sqrt(grid.integrate(wave**2)),
         clipped=jnp.any(wave != divide_by_sqrt_pi(field, log_sqrt_pi)),
@@ -107,7 +107,10 @@ def gibbs_leak(operator: Operator) -> Array:
         # sqrt(pi) is not stationary with absorbing ends
         return jnp.zeros((), operator.log_sqrt_pi.dtype)
     sqrt_pi = jnp.exp(operator.log_sqrt_pi)
-    leak = operator.grid.integrate(sqrt_pi * jnp.abs(operator.hamiltonian(sqrt_pi)))
+    # H sqrt(pi) = 0 in the continuum: what is left is the error of the basis.
+    residual = operator.hamiltonian(sqrt_pi)
+    leak = operator.grid.integrate(sqrt_pi * jnp.abs(residual))
+    # Infinity fails every test of "small enough"; NaN would pass some.
     return jnp.where(jnp.isfinite(leak), leak, jnp.inf)
 
 
@@ -116,9 +119,8 @@ def relative_leak(operator: Operator, diffusion: AnyArray) -> Array:
     """`gibbs_leak` relative to the rate of relaxation in the wells; `diffusion` `(d,)`
     is the least on each axis.
     """
-    return gibbs_leak(operator) / relaxation_rate(
-        jnp.exp(operator.log_sqrt_pi), diffusion, operator.grid
-    )
+    sqrt_pi = jnp.exp(operator.log_sqrt_pi)
+    return gibbs_leak(operator) / relaxation_rate(sqrt_pi, diffusion, operator.grid)
 
 
 def relaxation_rate(sqrt_pi: Array, diffusion: AnyArray, grid: Grid) -> Array:
@@ -134,10 +136,14 @@ def relaxation_rate(sqrt_pi: Array, diffusion: AnyArray, grid: Grid) -> Array:
         spacings = jnp.asarray(axis.spacings, sqrt_pi.dtype)
         # Fisher's information by differences, 4 int |d_i sqrt(pi)|^2: axis i first, and
         # then one axis after another.
-        information = 4 * jnp.tensordot(1 / spacings, (above - below) ** 2, axes=(0, i))
-        for other in reversed([a for j, a in enumerate(grid.axes) if j != i]):
+        squares = (above - below) ** 2
+        information = 4 * jnp.tensordot(1 / spacings, squares, axes=(0, i))
+        # From the last axis to the first, since each product removes the last one.
+        others = [a for j, a in enumerate(grid.axes) if j != i]
+        for other in reversed(others):
             information = information @ jnp.asarray(other.weights, sqrt_pi.dtype)
-        rate = rate + diffusion[i] * (information + (2 * math.pi / axis.length) ** 2)
+        wavenumber = 2 * math.pi / axis.length
+        rate = rate + diffusion[i] * (information + wavenumber**2)
     return rate
 
 
@@ -165,9 +171,10 @@ def wave_resolved(
     """Whether a clipped wave aliases no more than the tolerance, or not much more than
     the density itself does.
     """
-    return not bool(clipped) or float(wave_error) <= max(
-        tol, OPERATOR.aliasing_excess * float(density_error)
-    )
+    if not bool(clipped):
+        return True
+    limit = max(tol, OPERATOR.aliasing_excess * float(density_error))
+    return float(wave_error) <= limit
 
 
 @quick_program
@@ -192,7 +199,9 @@ def largest_short_fraction(field: Array, grid: Grid) -> Array:
         for i, axis in enumerate(grid.axes)
         if axis.uniform
     ]
-    return jnp.max(jnp.stack([jnp.zeros((), field.dtype), *fractions]))
+    # The zero serves grids without a uniform axis, whose maximum would be empty.
+    zero = jnp.zeros((), field.dtype)
+    return jnp.max(jnp.stack([zero, *fractions]))
 
 
 @sampling_program
@@ -233,9 +242,13 @@ def numerical_diffusion(equation: FokkerPlanck, grid: Grid, t: Scalar = 0.0) -> 
     # z coth z - 1 = 2 z / (1 - e^{-2z}) - z - 1. For small z its digits cancel, and z^2
     # / 3 - z^4 / 45 is as good.
     small = z < CONSTANTS.small_peclet
+    series = z**2 / 3 - z**4 / 45
+    # Where another branch is taken, z is replaced, so that neither value nor gradient
+    # of this one is NaN.
     moderate = jnp.where(small | ~jnp.isfinite(z), 1.0, z)
-    excess = jnp.where(small, z**2 / 3 - z**4 / 45, moderate / jnp.tanh(moderate) - 1)
+    excess = jnp.where(small, series, moderate / jnp.tanh(moderate) - 1)
     widths = jnp.asarray([axis.length / axis.n for axis in grid.axes])
+    # The limit of infinite z, where D vanishes.
     upwind = jnp.abs(_upwinded_drift(equation, grid, t)) * widths / 2
     return jnp.where(jnp.isfinite(z), diffusion * excess, upwind)
 
@@ -249,11 +262,11 @@ def _peclet_numbers(equation: FokkerPlanck, grid: Grid, t: Scalar) -> Array:
     # The drift is compared with the diffusion cell by cell, since either may vary in x.
     work = jnp.abs(_upwinded_drift(equation, grid, t)) * widths
     without = diffusion <= 0
-    return jnp.where(
-        without,
-        jnp.where(work > 0, jnp.inf, 0),
-        work / jnp.where(without, 1, diffusion),
-    )
+    pure_drift = jnp.where(work > 0, jnp.inf, 0)
+    # The divisor is never zero, not even where the quotient is not used: its gradient
+    # would be NaN.
+    quotient = work / jnp.where(without, 1, diffusion)
+    return jnp.where(without, pure_drift, quotient)
 
 
 def _upwinded_drift(equation: FokkerPlanck, grid: Grid, t: Scalar) -> Array:
@@ -262,135 +275,13 @@ def _upwinded_drift(equation: FokkerPlanck, grid: Grid, t: Scalar) -> Array:
     """
 
     def drift(x: Array) -> Array:
-        gradient = (
-            jnp.zeros_like(x)
-            if equation.potential is None
-            else jax.grad(equation.energy)(x, t)
-        )
+        if equation.potential is None:
+            gradient = jnp.zeros_like(x)
+        else:
+            gradient = jax.grad(equation.energy)(x, t)
         return -gradient if equation.force is None else equation.force(x, t) - gradient
 
     return grid.sample(drift)
-
-
-def why_no_basis(equation: Equation, grid: Grid, t: Scalar = 0.0) -> str | None:
-    """Why no basis can represent a process that is not reversible, as far as its
-    numbers are known: a diffusion that vanishes, or a function that has a jump or a
-    kink between nodes, of which its derivatives at nodes show nothing.
-    """
-    assert isinstance(equation, FokkerPlanck), "only a process is tested"
-    if equation.without_diffusion:
-        return "the diffusion vanishes along an axis"
-    # A function that is traced cannot be examined; if only the rest is, the diffusion
-    # alone is.
-    if not is_concrete(equation, t):
-        if not callable(equation.diffusion) or not is_concrete(equation.diffusion):
-            return None
-        equation = FokkerPlanck(None, equation.diffusion)
-    vanishes, jumps = _irregularities(equation, grid, as_array(t))
-    if bool(vanishes):
-        return "the diffusion vanishes"
-    return "a function has a jump or a kink between nodes" if bool(jumps) else None
-
-
-@sampling_program
-def _irregularities(
-    equation: FokkerPlanck, grid: Grid, t: Scalar
-) -> tuple[Array, Array]:
-    """Whether the diffusion vanishes somewhere, and whether a function jumps, or U or D
-    has a kink, between nodes.
-    """
-    vanishes, jumps = jnp.zeros((), bool), jnp.zeros((), bool)
-    for i, axis in enumerate(grid.axes):
-        below, lengths = axis.endpoints[0], axis.spacings
-
-        def places(x: np.ndarray, i: int = i, axis: Axis = axis) -> tuple[Array, ...]:
-            """The nodes of all axes, with x in the place of those of axis i; beyond the
-            end of a ring at its start.
-            """
-            if axis.boundary == "periodic":
-                x = np.where(x > axis.upper, x - axis.length, x)
-            return tuple(
-                jnp.asarray(x if j == i else a.nodes, dtype=float)
-                for j, a in enumerate(grid.axes)
-            )
-
-        diffusion = lambda x, i=i: equation.diffusions(x)[i]
-        scale = sample_product(diffusion, places(below + lengths / 2))
-        vanishes = (
-            vanishes
-            | jnp.any(scale <= 0)
-            | jnp.any(sample_product(diffusion, places(axis.edges)) <= 0)
-        )
-        functions = []
-        if equation.potential is not None:
-            functions.append(lambda x: equation.energy(x, t))
-        if callable(equation.diffusion):
-            functions.append(diffusion)
-        for function in functions:
-            misses = _misses(function, grid, i, places)
-            jumps = jumps | jnp.any(
-                misses > CONSTANTS.largest_defect * jnp.where(scale > 0, scale, jnp.inf)
-            )
-        if (force := equation.force) is not None:
-            ends = np.sort(np.concatenate([axis.nodes, below + lengths / 2]))
-            jumps = jumps | jnp.any(
-                changes(
-                    sample_product(lambda x, i=i, f=force: f(x, t)[i], places(ends)), i
-                )
-            )
-    return vanishes, jumps
-
-
-def _misses(
-    function: Formula,
-    grid: Grid,
-    i: int,
-    places: Callable[[np.ndarray], tuple[Array, ...]],
-) -> Array:
-    """By how much the derivatives of a function miss its differences between nodes
-    along axis i; zero where that is little relative to its changes nearby.
-
-    Two tests: the integral of the derivative against the difference, and the cubic of
-    values and derivatives at both ends against the value in the middle. A kink in the
-    middle passes the first, one that Gauss' points straddle the second.
-    """
-
-    def with_slope(x: Array) -> tuple[Array, Array]:
-        direction = jnp.zeros_like(x).at[i].set(1)
-        return jax.jvp(function, (x,), (direction,))
-
-    axis = grid.axes[i]
-    below, spacings = axis.endpoints[0], axis.spacings
-    lengths = grid.along_axis(i, spacings)
-    sampled = lambda part: _sample_pair(with_slope, places(below + part * spacings))
-    (value_a, slope_a), (value_m, slope_m), (value_b, slope_b) = (
-        sampled(0.0),
-        sampled(0.5),
-        sampled(1.0),
-    )
-    slope_l, slope_r = (
-        sampled(0.5 - np.sqrt(3 / 20))[1],
-        sampled(0.5 + np.sqrt(3 / 20))[1],
-    )
-    integral = lengths * (5 * slope_l + 8 * slope_m + 5 * slope_r) / 18
-    cubic = (value_a + value_b) / 2 + lengths * (slope_a - slope_b) / 8
-    missed = jnp.maximum(
-        jnp.abs(value_b - value_a - integral), jnp.abs(value_m - cubic)
-    )
-    # The changes in the interval and in its two neighbours.
-    size = jnp.maximum(
-        jnp.abs(value_b - value_a),
-        lengths * jnp.maximum(jnp.abs(slope_a), jnp.abs(slope_b)),
-    )
-    nearby = jnp.maximum(size, jnp.maximum(jnp.roll(size, 1, i), jnp.roll(size, -1, i)))
-    return jnp.where(missed > CONSTANTS.largest_missed_change * nearby, missed, 0)
-
-
-def _sample_pair(
-    function: Callable[[Array], tuple[Array, Array]], positions: tuple[Array, ...]
-) -> tuple[Array, Array]:
-    both = sample_product(lambda x: jnp.stack(function(x)), positions)
-    return both[..., 0], both[..., 1]
 
 
 def is_resolved(grid: Grid, values: Array) -> bool:
@@ -407,9 +298,8 @@ def _roughness(values: Array, grid: Grid) -> tuple[Array, Array]:
     """The largest short-wave fraction of densities `(T, *shape)`, and their least value
     relative to their peaks.
     """
-    lowest = jnp.min(
-        values / jnp.max(values, axis=tuple(range(1, values.ndim)), keepdims=True)
-    )
-    return jnp.max(
-        jax.vmap(lambda density: largest_short_fraction(density, grid))(values)
-    ), lowest
+    space = tuple(range(1, values.ndim))
+    peaks = jnp.max(values, axis=space, keepdims=True)
+    lowest = jnp.min(values / peaks)
+    fractions = jax.vmap(lambda density: largest_short_fraction(density, grid))(values)
+    return jnp.max(fractions), lowest

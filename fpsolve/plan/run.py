@@ -1,8 +1,10 @@
 """Running a plan.
 
-    static problem                              one compiled program from the state at t = 0 to the outcome
-    time-dependent problem                      interval by interval, with steps controlled from the host
-    time-dependent problem, under jit, grad     a fixed number of steps in each interval, inside one program
+    static problem            one compiled program from the state at t = 0 to the
+                              outcome
+    time-dependent problem    interval by interval, with steps controlled from the host
+    the same, under jit       a fixed number of steps in each interval, inside one
+    and grad                  program
 
 A static problem is also run interval by interval where progress is shown or states are
 stored.
@@ -23,15 +25,10 @@ from ..core.types import Scalar
 from ..grid import Grid
 from ..propagate import Picture, Propagator
 from ..step import Magnus, Problem
-from ..step.trajectory import (
-    Checkpoint,
-    ProgressBar,
-    Trajectory,
-    run_by_interval,
-    run_moving,
-    run_static,
-)
-from .plan import Outcome, Plan
+from ..step.interval_run import Checkpoint, ProgressBar, run_by_interval
+from ..step.trajectory import Trajectory, run_moving, run_static
+from .outcome import Outcome
+from .plan import Plan
 
 
 def run(
@@ -40,55 +37,36 @@ def run(
     """The outcome of a plan. `bar` shows the progress on the terminal, `saved` stores
     the states in a folder.
     """
-    request, problem, method, field = (
-        plan.request,
-        plan.problem,
-        plan.method,
-        plan.start,
-    )
-    times, tol, dtype = request.times, request.tol, real_dtype(field)
+    request = plan.request
+    problem = plan.problem
+    method = plan.method
+    field = plan.start
+    times = request.times
+    tol = request.tol
+    dtype = real_dtype(field)
     # A density given as a function was normalised by the basis: that state is returned
     # at t = 0.
     given = request.given if field is request.field else plan.field
     start = _Start(field, given, as_array(request.sampled.scale, dtype))
     # Steps whose length depends on their error, progress and storage need the host
     # between them.
-    concrete = is_concrete(problem, method, field, times)
-    if concrete and (
-        isinstance(method, Magnus) or saved is not None or bar is not None
-    ):
-        trajectory = run_by_interval(problem, method, field, times, tol, bar, saved)
-        return Outcome(
-            *_conclude(
-                problem.grid,
-                problem.picture,
-                trajectory,
-                start,
-                times,
-                as_array(tol),
-                plan.fault,
-            )
-        )
+    needs_host = isinstance(method, Magnus) or saved is not None or bar is not None
+    grid = problem.grid
+    picture = problem.picture
+    fault = plan.fault
+    if needs_host and is_concrete(problem, method, field, times):
+        found = run_by_interval(problem, method, field, times, tol, bar, saved)
+        # The tolerance as an array, so that another one needs no new program.
+        limit = as_array(tol)
+        return Outcome(*_conclude(grid, picture, found, start, times, limit, fault))
     if isinstance(method, Magnus):
-        trajectory = run_moving(problem, method, field, times, tol)
-        return Outcome(
-            *conclude(
-                problem.grid, problem.picture, trajectory, start, times, tol, plan.fault
-            )
-        )
+        found = run_moving(problem, method, field, times, tol)
+        return Outcome(*conclude(grid, picture, found, start, times, tol, fault))
     # No time is estimated under a transformation.
     seconds = np.inf if plan.seconds is None else plan.seconds
-    return Outcome(
-        *_run_static(
-            problem,
-            method,
-            start,
-            times,
-            as_array(tol, dtype),
-            plan.fault,
-            seconds=seconds,
-        )
-    )
+    limit = as_array(tol, dtype)
+    fields = _run_static(problem, method, start, times, limit, fault, seconds=seconds)
+    return Outcome(*fields)
 
 
 def run_accepted(
@@ -99,7 +77,8 @@ def run_accepted(
     `run_one` runs a plan; `may_try` says whether a fallback is run.
     """
     attempt: Plan | None = first
-    best_plan, best_outcome = first, None
+    best_plan = first
+    best_outcome: Outcome | None = None
     while attempt is not None:
         outcome = run_one(attempt)
         # A plan that is no alternative but a correction replaces the one before it,
@@ -109,7 +88,8 @@ def run_accepted(
             or not attempt.compared
             or outcome.worst < best_outcome.worst
         ):
-            best_plan, best_outcome = attempt, outcome
+            best_plan = attempt
+            best_outcome = outcome
         attempt = attempt.fallback(outcome)
         if attempt is not None and not may_try(attempt):
             break
@@ -141,10 +121,9 @@ def _run_static(
     fault: str,
 ) -> Fields:
     """A static problem: from its state at t = 0 to the fields of an `Outcome`."""
-    trajectory = run_static(
-        problem, method, start.field, times.astype(real_dtype(start.field)), tol
-    )
-    return conclude(problem.grid, problem.picture, trajectory, start, times, tol, fault)
+    times_of_run = times.astype(real_dtype(start.field))
+    found = run_static(problem, method, start.field, times_of_run, tol)
+    return conclude(problem.grid, problem.picture, found, start, times, tol, fault)
 
 
 def conclude(
@@ -167,9 +146,10 @@ def conclude(
     if picture is not Picture.WAVE:
         # Invariants of a density, as they came out: the user sees how well they were
         # kept.
-        mass = grid.integrate(jnp.where(first, start.field, trajectory.values))
+        densities = jnp.where(first, start.field, trajectory.values)
+        drift = grid.integrate(densities) - grid.integrate(start.field)
         numbers |= {
-            "mass_drift": jnp.max(jnp.abs(mass - grid.integrate(start.field))),
+            "mass_drift": jnp.max(jnp.abs(drift)),
             "min_density": jnp.min(values),
         }
     # The first failure counts: an error that is no number must not be reported as a
@@ -185,8 +165,9 @@ _conclude = quick_program(conclude)
 
 
 def expectations(plan: Plan, values: Array) -> dict[str, Array]:
-    """The mean of each sampled observable under every density, or |psi|^2, `(T, ...)`."""
-    grid, picture = plan.problem.grid, plan.problem.picture
+    """The mean `(T, ...)` of each observable under every density, or |psi|^2."""
+    grid = plan.problem.grid
+    picture = plan.problem.picture
     scale = as_array(plan.request.sampled.scale, real_dtype(values))
     observables = plan.request.observables.items()
     return {
@@ -205,8 +186,9 @@ def _expectation(
         # normalised wave.
         weights = jnp.abs(values) ** 2
         weights = weights / grid.integrate(weights)[(..., *[None] * grid.ndim)]
-    flat = (weights * grid.weights.astype(weights.dtype)).reshape(weights.shape[0], -1)
+    masses = weights * grid.weights.astype(weights.dtype)
+    flat = masses.reshape(weights.shape[0], -1)
     sampled = sampled.astype(weights.dtype)
-    return (flat @ sampled.reshape(grid.size, -1)).reshape(
-        weights.shape[0], *sampled.shape[grid.ndim :]
-    )
+    # One product of matrices, (times, nodes) by (nodes, components of the observable).
+    means = flat @ sampled.reshape(grid.size, -1)
+    return means.reshape(weights.shape[0], *sampled.shape[grid.ndim :])

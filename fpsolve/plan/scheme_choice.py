@@ -1,7 +1,9 @@
 """The choice of a scheme, and of the picture that it is run in.
 
-    picture        the state that is evolved: p / sqrt(pi) (a Gibbs wave), p itself (a density), or a Schrodinger wave
-    Spectral       where the grid has a basis on every axis that resolves sqrt(pi) and the initial density
+    picture        the state that is evolved: p / sqrt(pi) (a Gibbs wave), p itself (a
+                   density), or a Schrodinger wave
+    Spectral       where the grid has a basis on every axis that resolves sqrt(pi) and
+                   the initial density
     otherwise      ScharfetterGummel, which is stable and positive on every grid
 
 What the basis resolves is measured on the grid at hand before anything is evolved
@@ -9,8 +11,7 @@ What the basis resolves is measured on the grid at hand before anything is evolv
 rests on shapes alone.
 """
 
-import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array
@@ -19,26 +20,21 @@ from ..core.arrays import as_array
 from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.program import quick_program
-from ..core.types import AnyArray, DType, Scalar
+from ..core.types import AnyArray, DType
 from ..equation import Equation, FokkerPlanck
 from ..grid import Grid
 from ..operator import (
-    EvaluatedPath,
-    Operator,
-    Samples,
     ScharfetterGummel,
     Scheme,
     Spectral,
     log_sqrt_pi_of,
-    places_of,
-    sample_equation,
 )
-from ..operator.cells import in_units
 from ..operator.constants import CONSTANTS as OPERATOR
 from ..propagate import Picture, Propagator
 from ..step import Magnus
 from .constants import CONSTANTS
 from .method_choice import needs_rates
+from .regularity import why_no_basis
 from .resolution import (
     is_wave_representable,
     largest_peclet,
@@ -47,91 +43,9 @@ from .resolution import (
     relative_leak,
     wave_resolved,
     wave_size,
-    why_no_basis,
 )
+from .sampled_equation import SampledEquation
 from .validation import check_kinds
-
-
-class SampledEquation:
-    """An equation on a grid, sampled once for each scheme that is tried.
-
-    Its functions are sampled on `grid`. Operators are built on `solved`: the same grid
-    or, with `in_cells`, the grid in units of its cells, so that one compiled program
-    serves boxes of all sizes. `known` are samples taken before, by scheme class, time,
-    and whether they use sqrt(pi).
-    """
-
-    def __init__(
-        self,
-        equation: Equation,
-        grid: Grid,
-        reversible: bool,
-        known: dict[Any, Samples] | None = None,
-        in_cells: bool = False,
-    ):
-        self.equation = equation
-        self.grid = grid
-        self.reversible = reversible
-        self.in_cells = in_cells
-        self.solved = grid.in_cells if in_cells else grid
-        self.units = grid.units if in_cells else (1.0,) * grid.ndim
-        self._known = dict(known or {})
-
-    @property
-    def cell(self) -> float:
-        """The volume, in the user's units, of a cell of volume 1 on the grid `solved`."""
-        return math.prod(self.units)
-
-    @property
-    def scale(self) -> float:
-        """The factor from the user's units to those of `solved`: a density becomes the
-        mass of each cell, and the square of a wave does.
-        """
-        return self.cell if self.equation.evolves_density else math.sqrt(self.cell)
-
-    def samples(self, scheme: Scheme, t: Scalar = 0.0, flux: bool = False) -> Samples:
-        """The samples that a scheme needs at time t; with `flux`, those of the flux
-        form, without sqrt(pi).
-        """
-        reversible = self.reversible and not flux
-        if not is_concrete(self.equation, t):
-            return scheme.sample(self.equation, self.grid, t, reversible)
-        key = (type(scheme), float(t), reversible)
-        if key not in self._known:
-            places = places_of(self.grid, scheme, self.equation, reversible)
-            self._known[key] = sample_equation(
-                scheme, self.equation, places, as_array(t), reversible
-            )
-        return self._known[key]
-
-    def operator(
-        self, scheme: Scheme, dtype: DType, t: Scalar = 0.0, flux: bool = False
-    ) -> Operator:
-        """The operator of a scheme at time t, on the grid `solved`."""
-        return _assemble(
-            scheme,
-            self.samples(scheme, t, flux),
-            as_array(self.units),
-            self.solved,
-            dtype,
-        )
-
-    def path(self, scheme: Scheme, flux: bool = False) -> EvaluatedPath:
-        """The operators of a scheme at all times."""
-        return EvaluatedPath(
-            equation=self.equation,
-            scheme=scheme,
-            places=self.grid,
-            reversible=self.reversible and not flux,
-            in_cells=self.in_cells,
-        )
-
-
-@quick_program
-def _assemble(
-    scheme: Scheme, samples: Samples, units: Array, grid: Grid, dtype: DType
-) -> Operator:
-    return scheme.assemble(in_units(scheme, samples, tuple(units)), grid, dtype)
 
 
 @quick_program
@@ -187,7 +101,8 @@ def choose_scheme(
     reversible = evolves_density and sampled.reversible
 
     # Measure the basis, where one may be chosen.
-    in_range, representable, defect = False, False, 0.0
+    in_range = representable = False
+    defect = 0.0
     if reversible and may_be_spectral(scheme, grid):
         in_range, representable, defect = _measure_basis(sampled, field, times, tol)
 
@@ -195,9 +110,8 @@ def choose_scheme(
     if scheme is not None:
         found = _Found(scheme, "as requested")
     elif needs_rates(method):
-        found = _Found(
-            ScharfetterGummel(), "because the method needs rates between cells"
-        )
+        because = "because the method needs rates between cells"
+        found = _Found(ScharfetterGummel(), because)
     else:
         found = _suitable_scheme(
             sampled, reversible, representable, defect, field, times
@@ -215,14 +129,15 @@ def choose_scheme(
                 "is evolved"
             )
         picture = Picture.GIBBS_WAVE if representable else Picture.DENSITY
+        # In a basis the operator is symmetric for the wave alone.
         return SchemeChoice(
-            found.scheme,
-            decision,
-            picture,
-            representable,
-            representable,
-            found.provisional,
-            in_range,
+            scheme=found.scheme,
+            decision=decision,
+            picture=picture,
+            reversible=representable,
+            wave_representable=representable,
+            provisional=found.provisional,
+            wave_in_range=in_range,
         )
     # Finite volumes evolve the density; that their operator is symmetric in other
     # variables serves the methods.
@@ -235,9 +150,7 @@ def choose_scheme(
 
 
 def check_scheme(scheme: Scheme, equation: Equation, grid: Grid) -> None:
-    """Raise `ValueError` unless `scheme` is a scheme that supports this equation on
-    this grid.
-    """
+    """Raise `ValueError` unless `scheme` supports this equation on this grid."""
     check_kinds(equation, scheme)
     scheme.check(equation, grid)
 
@@ -253,7 +166,8 @@ def _lacks_basis(grid: Grid) -> bool:
 
 def first_time(times: AnyArray) -> np.number:
     """The first time after t = 0; 0 if there is none."""
-    return np.asarray(times)[np.asarray(times) > 0][:1].sum()
+    after_start = np.asarray(times)[np.asarray(times) > 0]
+    return after_start[:1].sum()  # the sum of no element is zero
 
 
 def may_be_spectral(scheme: Scheme | None, grid: Grid) -> bool:
@@ -279,9 +193,8 @@ def _measure_basis(
     operator = sampled.operator(Spectral(), field.dtype)
     # The least diffusion of each axis, in the units of the grid that is solved on.
     diffusions = zip(sampled.samples(Spectral()).diffusion, sampled.units, strict=True)
-    least_diffusion = np.asarray(
-        [np.min(np.asarray(d)) / unit**2 for d, unit in diffusions], field.dtype
-    )
+    least = [np.min(np.asarray(d)) / unit**2 for d, unit in diffusions]
+    least_diffusion = np.asarray(least, field.dtype)
     fraction = as_array(tol * OPERATOR.clipping_tol_fraction, field.dtype)
     found = measure(operator, least_diffusion, field, fraction, first_time(times))
     resolved = wave_resolved(found.clipped, found.wave_error, found.density_error, tol)
@@ -293,14 +206,8 @@ def _measure_basis(
         # The Gibbs density changes: it must be resolved later, too.
         last = float(np.asarray(times)[-1])
         for t in (last / 2, last):
-            defect = max(
-                defect,
-                float(
-                    relative_leak(
-                        sampled.operator(Spectral(), field.dtype, t), least_diffusion
-                    )
-                ),
-            )
+            operator = sampled.operator(Spectral(), field.dtype, t)
+            defect = max(defect, float(relative_leak(operator, least_diffusion)))
     return in_range, in_range and resolved, defect
 
 
@@ -316,13 +223,12 @@ def _representable_on_cells(
     if log_gibbs is None:  # a scheme that does not use the Gibbs density
         return False
     log_sqrt_pi = _normalised_log_sqrt_pi(log_gibbs, sampled.solved, field.dtype)
-    return is_wave_representable(
-        float(wave_size(log_sqrt_pi, field, sampled.solved)), field.dtype, tol
-    )
+    size = float(wave_size(log_sqrt_pi, field, sampled.solved))
+    return is_wave_representable(size, field.dtype, tol)
 
 
 class _Found(NamedTuple):
-    """A scheme, the reason for it, and whether its result must be checked afterwards."""
+    """A scheme, the reason for it, and whether its result is checked afterwards."""
 
     scheme: Scheme
     because: str
@@ -337,17 +243,15 @@ def _suitable_scheme(
     field: Array,
     times: Array,
 ) -> _Found:
-    """The scheme that suits: a basis where it resolves the problem, finite volumes
-    elsewhere.
-    """
-    equation, grid, volumes = sampled.equation, sampled.grid, ScharfetterGummel()
+    """The scheme that suits: a basis that resolves the problem, else finite volumes."""
+    equation = sampled.equation
+    grid = sampled.grid
+    volumes = ScharfetterGummel()
     if _lacks_basis(grid):
         return _Found(volumes, "because an axis is Reflecting")
     if max(grid.shape) > CONSTANTS.largest_spectral_axis:
-        return _Found(
-            volumes,
-            f"because an axis has more than {CONSTANTS.largest_spectral_axis} nodes",
-        )
+        most = CONSTANTS.largest_spectral_axis
+        return _Found(volumes, f"because an axis has more than {most} nodes")
     has_basis_everywhere = "because the grid has a basis on every axis"
     if not equation.evolves_density:
         return _Found(Spectral(), has_basis_everywhere)
@@ -355,11 +259,9 @@ def _suitable_scheme(
     # No wave: the density itself may still be tried in a basis, and is checked
     # afterwards.
     if not reversible or not representable:
-        why = (
-            "the initial density is too wide for its wave"
-            if reversible
-            else "the process is not reversible"
-        )
+        why = "the process is not reversible"
+        if reversible:
+            why = "the initial density is too wide for its wave"
         if not reversible and (reason := why_no_basis(equation, grid)) is not None:
             return _Found(volumes, f"because {reason}")
         if _may_evolve_density_in_basis(sampled, field, times):
@@ -372,17 +274,11 @@ def _suitable_scheme(
 
     # A wave: the basis must resolve sqrt(pi) and the initial density.
     if not is_concrete(equation, field, times):
-        return _Found(
-            Spectral(),
-            f"{has_basis_everywhere} (nothing could be measured under a "
-            "transformation)",
-        )
+        unmeasured = "(nothing could be measured under a transformation)"
+        return _Found(Spectral(), f"{has_basis_everywhere} {unmeasured}")
     if defect < CONSTANTS.largest_defect:
-        return _Found(
-            Spectral(),
-            "because the grid resolves sqrt(pi) and the initial density to "
-            f"{defect:.0e}",
-        )
+        resolved = "because the grid resolves sqrt(pi) and the initial density to"
+        return _Found(Spectral(), f"{resolved} {defect:.0e}")
     why = (
         "because Spectral resolves sqrt(pi) and the initial density only to "
         f"{defect:.0e} on this grid"
@@ -399,15 +295,14 @@ def _may_evolve_density_in_basis(
     cell is moderate, or there is one axis with a small matrix. In more dimensions a
     strong drift carries density out at one end of a periodic basis and in at the other.
     """
-    equation, grid = sampled.equation, sampled.grid
+    equation = sampled.equation
+    grid = sampled.grid
     assert isinstance(equation, FokkerPlanck), "a wave has no drift"
     if equation.time_dependent or not is_concrete(equation, field, times):
         return False
     # Written with `not`, so that NaN is rejected.
-    if (
-        not float(largest_short_fraction(field, sampled.solved))
-        < CONSTANTS.largest_defect
-    ):
+    short = float(largest_short_fraction(field, sampled.solved))
+    if not short < CONSTANTS.largest_defect:
         return False
     if grid.ndim == 1 and grid.size <= CONSTANTS.largest_matrix:
         return True

@@ -1,13 +1,15 @@
 """The error in space as far as one run shows it: for transformations of JAX, and where
 no second run is wanted.
 
-    space   in a basis: the share of the shortest waves at each output time, and the rate at which the Gibbs density is
-            lost, times t; on finite volumes: |p_{i-1} - 2 p_i + p_{i+1}| in L1, which
-            bounds an error of second order
-    box     the most that has been beyond the ends of each line so far, by the decay of the state towards them, or that
-            has come back at the other end
-    start   the share of the shortest waves in the initial state, damped by diffusion until t; and what a wrong
-            variance dv of a Gaussian start leaves, dv / 2 |d_xx p| in L1
+    space   in a basis: the share of the shortest waves at each output time, and the
+            rate at which the Gibbs density is lost, times t;
+            on finite volumes: |p_{i-1} - 2 p_i + p_{i+1}| in L1, which bounds an
+            error of second order
+    box     the most that has been beyond the ends of each line so far, by the decay of
+            the state towards them, or that has come back at the other end
+    start   the share of the shortest waves in the initial state, damped by diffusion
+            until t; and what a wrong variance dv of a Gaussian start leaves,
+            dv / 2 |d_xx p| in L1
 
 Everything is computed from arrays that the run holds, so that it works inside `jit`,
 `vmap` and `grad`. Two runs on different grids say more (`solve.second_look`).
@@ -30,12 +32,13 @@ from ..operator.constants import CONSTANTS as OPERATOR
 from ..propagate import Picture
 from .constants import CONSTANTS
 from .error_parts import ErrorParts
-from .plan import Outcome, Plan
+from .outcome import Outcome
+from .plan import Plan
 from .resolution import gibbs_leak
 
 
 def single_look(plan: Plan, outcome: Outcome) -> ErrorParts:
-    """The parts of the error of a run that the run itself shows, without derivatives."""
+    """The parts of a run's error that the run itself shows, without derivatives."""
     operator = plan.problem.operator
     # A moving problem is represented by its operator at t = 0: its diffusion and its
     # scheme do not change.
@@ -69,6 +72,7 @@ def single_look(plan: Plan, outcome: Outcome) -> ErrorParts:
         plan.scheme.spectral,
         power,
     )
+    # An estimate is no part of the answer that users differentiate.
     return jax.lax.stop_gradient(
         _measure(*run, fraction, wrong_variance, *static_arguments)
     )
@@ -91,36 +95,32 @@ def _measure(
 ) -> ErrorParts:
     times = times.astype(time_error.dtype)
     # A wave is smoother than its density, and is what a basis expands.
-    evolved, evolved_start = values, start
+    evolved = values
+    evolved_start = start
     misplaced = tails_beyond(grid, jnp.abs(values))
     if spectral and picture is Picture.GIBBS_WAVE and operator is not None:
         evolved = divide_by_sqrt_pi(values, operator.log_sqrt_pi)
         weights = grid.weights.astype(start.dtype)
         evolved_start = clip_tails(start, operator.log_sqrt_pi, weights, fraction)
-        carried = jax.vmap(
-            lambda wave: _carried_around(grid, wave, jnp.exp(operator.log_sqrt_pi))
-        )
-        misplaced = misplaced + jnp.maximum(
-            carried(evolved), carried(evolved_start[None])
-        )
+        sqrt_pi = jnp.exp(operator.log_sqrt_pi)
+        carried = jax.vmap(lambda wave: _carried_around(grid, wave, sqrt_pi))
+        # The start is one row, and counts at every output time.
+        around = jnp.maximum(carried(evolved), carried(evolved_start[None]))
+        misplaced = misplaced + around
 
     # What is missing beyond the box is too much inside, and what was missing once is in
     # other places later.
     box = 2 * jax.lax.cummax(misplaced)
-    space = jax.vmap(
-        lambda state: _short_waves(grid, state) if spectral else _roughness(grid, state)
-    )(evolved)
+    unresolved = _short_waves if spectral else _roughness
+    space = jax.vmap(lambda state: unresolved(grid, state))(evolved)
     if grid.absorbs:
         # A rate that errs by a part of itself makes what is left err by that part of
         # log(start / left).
         start_mass = grid.integrate(jnp.abs(start))
         left = jax.vmap(grid.integrate)(jnp.abs(values))
-        space = space * (
-            1
-            + jnp.log(
-                jnp.maximum(start_mass / jnp.where(left > 0, left, start_mass), 1)
-            )
-        )
+        # Where nothing is left the logarithm is taken as zero, not as infinity.
+        decay = start_mass / jnp.where(left > 0, left, start_mass)
+        space = space * (1 + jnp.log(jnp.maximum(decay, 1)))
     if not spectral:
         return ErrorParts(time_error, space, box, jnp.zeros_like(space))
 
@@ -135,17 +135,15 @@ def _measure(
             )(times)
             # What looks like long waves is not damped.
             start_error = start_error + short * damping + short**power
-            bent = jax.vmap(lambda state, i=i: _second_differences(grid, state, i))(
-                values
-            )
-            start_error = start_error + wrong_variance[i] / 2 * bent
+            curvature = jax.vmap(
+                lambda state, i=i: _second_differences(grid, state, i)
+            )(values)
+            start_error = start_error + wrong_variance[i] / 2 * curvature
     return ErrorParts(time_error, space, box, start_error)
 
 
 def _short_waves(grid: Grid, state: Array) -> Array:
-    """The sum over the uniform axes of the relative amplitude of the shortest tenth of
-    the wavelengths.
-    """
+    """The relative amplitude of the shortest tenth of the waves, over uniform axes."""
     total = jnp.zeros((), state.real.dtype)
     for i, axis in enumerate(grid.axes):
         if axis.uniform:
@@ -157,9 +155,9 @@ def _roughness(grid: Grid, state: Array) -> Array:
     """The L1 norm of the second differences along all axes, relative to that of the
     state `(*shape)`.
     """
-    total = sum(
-        (_second_differences(grid, state, i) for i in range(grid.ndim)), jnp.zeros(())
-    )
+    axes = range(grid.ndim)
+    parts = (_second_differences(grid, state, i) for i in axes)
+    total = sum(parts, jnp.zeros(()))
     return CONSTANTS.roughness_factor * total
 
 
@@ -167,19 +165,17 @@ def _second_differences(grid: Grid, state: Array, i: int) -> Array:
     """The L1 norm of the second differences along axis i, relative to that of the state
     `(*shape)`.
     """
-    below, above = (
-        jnp.take(state, jnp.array([0]), i),
-        jnp.take(state, jnp.array([-1]), i),
-    )
+    # The outermost values once more: no change across walls.
+    below = jnp.take(state, jnp.array([0]), i)
+    above = jnp.take(state, jnp.array([-1]), i)
     if grid.axes[i].boundary == "periodic":
         below, above = above, below
     elif grid.axes[i].boundary == "absorbing":
         # Odd about the walls, where the density is zero.
         below, above = -below, -above
     padded = jnp.concatenate([below, state, above], i)
-    return grid.integrate(jnp.abs(jnp.diff(padded, 2, axis=i))) / grid.integrate(
-        jnp.abs(state)
-    )
+    differences = jnp.diff(padded, 2, axis=i)
+    return grid.integrate(jnp.abs(differences)) / grid.integrate(jnp.abs(state))
 
 
 def _carried_around(grid: Grid, wave: Array, sqrt_pi: Array) -> Array:
@@ -194,14 +190,16 @@ def _carried_around(grid: Grid, wave: Array, sqrt_pi: Array) -> Array:
     for i, axis in enumerate(grid.axes):
         if axis.unbounded:
             # The axis last, the others as rows.
-            columns = jnp.abs(wave), sqrt_pi, jnp.broadcast_to(grid.weights, wave.shape)
+            all_weights = jnp.broadcast_to(grid.weights, wave.shape)
             waves, gibbs, weights = (
-                jnp.moveaxis(u, i, -1).reshape(-1, axis.n) for u in columns
+                jnp.moveaxis(u, i, -1).reshape(-1, axis.n)
+                for u in (jnp.abs(wave), sqrt_pi, all_weights)
             )
-            to_first, to_last = _tails(gibbs, jnp), _tails(jnp.flip(gibbs, 1), jnp)
-            total = total + jnp.sum(
-                weights[:, 0] * (waves[:, -1] * to_first + waves[:, 0] * to_last)
-            )
+            # A wave leaves at the last node and enters at the first, and the reverse.
+            to_first = _tails(gibbs, jnp)
+            to_last = _tails(jnp.flip(gibbs, 1), jnp)
+            entering = waves[:, -1] * to_first + waves[:, 0] * to_last
+            total = total + jnp.sum(weights[:, 0] * entering)
     return total / jnp.sum(mass)
 
 
@@ -217,6 +215,7 @@ def tails_beyond(grid: Grid, densities: SameArray, xp: ArrayModule = jnp) -> Sam
             marginals = xp.sum(densities, others)
             tails = _tails(marginals, xp) + _tails(xp.flip(marginals, 1), xp)
             total = total + tails / xp.sum(marginals, 1)
+    # No more than the whole mass, where the extrapolation is larger.
     return xp.minimum(total, 1)
 
 
@@ -230,9 +229,15 @@ def _tails(marginals: SameArray, xp: ArrayModule) -> SameArray:
     # the decay is taken over an eighth.
     n = marginals.shape[1]
     inner = max(1, n // 8)
-    first, second = marginals[:, 0], marginals[:, inner]
-    ratio = xp.where(second > 0, first / xp.where(second > 0, second, 1), 0)
-    rate = -xp.log(xp.clip(ratio, np.finfo(marginals.dtype).tiny, 1)) / inner
+    first = marginals[:, 0]
+    second = marginals[:, inner]
+    # The inner `where` keeps both branches of the outer one finite.
+    positive = second > 0
+    ratio = xp.where(positive, first / xp.where(positive, second, 1), 0)
+    # Clipped, since neither a ratio of zero nor a growing density has a decay.
+    tiny = np.finfo(marginals.dtype).tiny
+    rate = -xp.log(xp.clip(ratio, tiny, 1)) / inner
     # Where the density does not fall towards the end, it is continued over the length
     # of another box.
-    return first * xp.where(rate * n > 1, 1 / xp.where(rate > 0, rate, 1), n)
+    decay_length = 1 / xp.where(rate > 0, rate, 1)
+    return first * xp.where(rate * n > 1, decay_length, n)

@@ -17,14 +17,8 @@ from ..core.program import shape_program
 from ..core.types import Scalar
 from ..operator.constants import CONSTANTS as OPERATOR
 from ..propagate import Chebyshev, Picture, ProblemKind, WorkEstimate
-from ..propagate.contraction import (
-    RankErrors,
-    choose_ranks,
-    contract,
-    contractible,
-    missing,
-    sample_potential_terms,
-)
+from ..propagate.contraction import contract, contractible, sample_potential_terms
+from ..propagate.contraction_ranks import RankErrors, choose_ranks, missing
 from ..step import Problem
 from .constants import CONSTANTS
 from .request import Request
@@ -36,9 +30,8 @@ def without_contraction(problem: Problem) -> Problem:
     operator: Any = problem.operator
     if getattr(operator, "contraction", None) is None:
         return problem
-    return dataclasses.replace(
-        problem, operator=dataclasses.replace(operator, contraction=None)
-    )
+    operator = dataclasses.replace(operator, contraction=None)
+    return dataclasses.replace(problem, operator=operator)
 
 
 def contract_if_worthwhile(
@@ -69,32 +62,22 @@ def contract_if_worthwhile(
     # What a smaller basis misses of the initial state is damped until the first time
     # that is reported.
     first = as_array(first_time(request.times), request.field.dtype)
-    rows, bound = _missing(
-        problem,
-        request.field,
-        as_array(request.tol * OPERATOR.clipping_tol_fraction),
-        first,
-    )
+    fraction = as_array(request.tol * OPERATOR.clipping_tol_fraction)
+    rows, bound = _missing(problem, request.field, fraction, first)
     ranks = choose_ranks(rows, float(bound), problem.grid.shape, request.tol)
     if ranks is None:
         return problem, method, decision
-    decision = decision.also(
-        f"in the lowest {' x '.join(map(str, ranks))} functions of its axes"
-    )
-    return (
-        _in_lowest_functions(request, problem, ranks),
-        Chebyshev(ranks, method.stretch),
-        decision,
-    )
+    sizes = " x ".join(map(str, ranks))
+    decision = decision.also(f"in the lowest {sizes} functions of its axes")
+    smaller = _in_lowest_functions(request, problem, ranks)
+    return smaller, Chebyshev(ranks, method.stretch), decision
 
 
 @shape_program
 def _missing(
     problem: Problem, field: Array, fraction: Scalar, first: Array
 ) -> tuple[list[RankErrors], Array]:
-    """What smaller bases would miss of an initial state, and the largest eigenvalue of
-    H.
-    """
+    """What smaller bases would miss of a start, and the largest eigenvalue of H."""
     operator: Any = problem.operator
     wave = problem.to_state(field, jnp.asarray(fraction, field.dtype))
     return missing(operator, wave, first.astype(field.dtype)), operator.bounds[1]
@@ -105,12 +88,7 @@ def _in_lowest_functions(
 ) -> Problem:
     """The problem in the `ranks` lowest functions of its axes."""
     operator: Any = problem.operator
-    made = contract(
-        operator,
-        ranks,
-        request.grid.nodes,
-        lambda positions: sample_potential_terms(request.equation, positions),
-    )
-    return dataclasses.replace(
-        problem, operator=dataclasses.replace(operator, contraction=made)
-    )
+    sample = lambda positions: sample_potential_terms(request.equation, positions)
+    contraction = contract(operator, ranks, request.grid.nodes, sample)
+    operator = dataclasses.replace(operator, contraction=contraction)
+    return dataclasses.replace(problem, operator=operator)

@@ -25,9 +25,11 @@ from ..grid import Grid
 from ..operator import Operator, ScharfetterGummel, Scheme, Spectral
 from ..operator.cells import may_be_in_cells
 from .constants import CONSTANTS
-from .resolution import why_no_basis
-from .scheme_choice import SampledEquation, check_scheme, choose_scheme, has_basis
-from .validation import check_and_sample, check_kinds, check_tolerance
+from .equation_check import check_and_sample
+from .regularity import why_no_basis
+from .sampled_equation import SampledEquation
+from .scheme_choice import check_scheme, choose_scheme, has_basis
+from .validation import check_kinds, check_tolerance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +65,7 @@ class ModesRequest:
 
     @property
     def concrete(self) -> bool:
-        """Whether no number of the equation is traced by JAX, so that values may be
-        examined.
-        """
+        """Whether no number of the equation is traced: its values may be examined."""
         return is_concrete(self.equation, self.t)
 
 
@@ -83,14 +83,13 @@ def validate_modes(
         allowed = f"the grid has only {grid.size} points, and as many levels"
         raise_value_error("k", k, allowed, "Ask for fewer, or refine the grid.")
     fields = CONSTANTS.fields_per_level * k + CONSTANTS.solver_fields
-    check_memory(
-        "grid", grid.shape, fields, "Take fewer nodes on some axis, or fewer levels."
-    )
+    cure = "Take fewer nodes on some axis, or fewer levels."
+    check_memory("grid", grid.shape, fields, cure)
     dtype = jnp.result_type(float)
     double = dtype == jnp.float64
-    default_tol = (
-        CONSTANTS.default_level_tol if double else CONSTANTS.default_level_tol_single
-    )
+    default_tol = CONSTANTS.default_level_tol
+    if not double:
+        default_tol = CONSTANTS.default_level_tol_single
     has_tol = tol is not None
     tol = check_tolerance(tol, dtype, default=default_tol)
     # Whether the process is reversible may depend on the grid: with several diffusions
@@ -120,9 +119,7 @@ def _likely_scheme(equation: Any, grid: Any, scheme: Any) -> Scheme | None:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A scheme and a solver to try; `size` levels are computed, at least the k
-    requested.
-    """
+    """A scheme and a solver to try; `size` levels are computed, at least k."""
 
     request: ModesRequest
     scheme: Scheme
@@ -133,9 +130,8 @@ class Candidate:
     @property
     def operator(self) -> Operator:
         """H; or L in the flux form, where the process is not reversible."""
-        return self.request.sampled.operator(
-            self.scheme, self.request.dtype, self.request.t
-        )
+        request = self.request
+        return request.sampled.operator(self.scheme, request.dtype, request.t)
 
     @property
     def factored(self) -> Operator | None:
@@ -179,7 +175,8 @@ class Outcome(NamedTuple):
 
 def first_candidate(request: ModesRequest) -> Candidate:
     """The scheme that was given, or the one that suits, with the solver that suits."""
-    grid, k = request.grid, request.k
+    grid = request.grid
+    k = request.k
     # Without a Gibbs density L is not symmetric: complex rates, by their own solver.
     if request.evolves_density and not request.sampled.reversible:
         if jax.default_backend() == "tpu":
@@ -194,12 +191,8 @@ def first_candidate(request: ModesRequest) -> Candidate:
         if grid.size > EIGEN.dense_size:
             # The factors of a block tridiagonal matrix, whose blocks are the layers
             # across the longest axis.
-            check_memory(
-                "grid",
-                (grid.size, grid.size // max(grid.shape)),
-                4,
-                "Take fewer nodes on some axis.",
-            )
+            factors = (grid.size, grid.size // max(grid.shape))
+            check_memory("grid", factors, 4, "Take fewer nodes on some axis.")
         return Candidate(request, *_scheme_for_rates(request), "relaxation", k)
     scheme, decision = _choose_scheme(request)
     return Candidate(request, scheme, decision, *_choose_solver(request, scheme))
@@ -207,7 +200,8 @@ def first_candidate(request: ModesRequest) -> Candidate:
 
 def _choose_solver(request: ModesRequest, scheme: Scheme) -> tuple[str, int]:
     """The solver that suits a scheme, and the number of levels that it computes."""
-    grid, k = request.grid, request.k
+    grid = request.grid
+    k = request.k
     ground_state_known = request.evolves_density and not grid.absorbs
     host = on_host(grid, request.equation, request.t)
     solver = choose_modes(
@@ -215,12 +209,10 @@ def _choose_solver(request: ModesRequest, scheme: Scheme) -> tuple[str, int]:
     )
     # These two solvers compute exactly the levels requested; a block iteration needs
     # guard levels.
-    size = (
-        k
-        if solver in ("known", "ground")
-        else min(grid.size, k + max(CONSTANTS.guard_levels, k // 2))
-    )
-    return solver, size
+    if solver in ("known", "ground"):
+        return solver, k
+    guards = max(CONSTANTS.guard_levels, k // 2)
+    return solver, min(grid.size, k + guards)
 
 
 def candidate_on(tried: Candidate, grid: Grid, k: int) -> Candidate:
@@ -236,9 +228,9 @@ def candidate_on(tried: Candidate, grid: Grid, k: int) -> Candidate:
     request = dataclasses.replace(asked, sampled=sampled, k=min(k, grid.size))
     if tried.solver == "relaxation":
         return Candidate(request, tried.scheme, tried.decision, tried.solver, request.k)
-    return Candidate(
-        request, tried.scheme, tried.decision, *_choose_solver(request, tried.scheme)
-    )
+    # Another size may need another solver.
+    solver, size = _choose_solver(request, tried.scheme)
+    return Candidate(request, tried.scheme, tried.decision, solver, size)
 
 
 def _choose_scheme(request: ModesRequest) -> tuple[Scheme, Decision]:
@@ -249,14 +241,15 @@ def _choose_scheme(request: ModesRequest) -> tuple[Scheme, Decision]:
         return request.scheme, Decision(type(request.scheme).__name__, "as requested")
     # The Gibbs density takes the place of the initial density; where it cannot be
     # examined, a constant does.
-    grid, density = request.grid, as_array(np.ones(request.grid.shape), request.dtype)
+    grid = request.grid
+    density = as_array(np.ones(grid.shape), request.dtype)
     if request.evolves_density and request.concrete and has_basis(grid):
         density = _gibbs(request)
-    times = (
-        jnp.reshape(request.t, 1)
-        if not is_concrete(request.t)
-        else as_array(np.reshape(request.t, 1))
-    )
+    # A known time stays concrete, also inside a user's `jit`.
+    if is_concrete(request.t):
+        times = as_array(np.reshape(request.t, 1))
+    else:
+        times = jnp.reshape(request.t, 1)
     chosen = choose_scheme(
         request.equation,
         grid,
@@ -295,12 +288,10 @@ def _scheme_for_rates(request: ModesRequest) -> tuple[Scheme, Decision]:
         )
         return ScharfetterGummel(), Decision(ScharfetterGummel.__name__, because)
     if (reason := why_no_basis(request.equation, request.grid, request.t)) is not None:
-        return ScharfetterGummel(), Decision(
-            ScharfetterGummel.__name__, f"because {reason}"
-        )
-    return Spectral(), Decision(
-        Spectral.__name__, "because the grid has a basis on every axis"
-    )
+        because = f"because {reason}"
+        return ScharfetterGummel(), Decision(ScharfetterGummel.__name__, because)
+    because = "because the grid has a basis on every axis"
+    return Spectral(), Decision(Spectral.__name__, because)
 
 
 def next_candidate(tried: Candidate, outcome: Outcome) -> Candidate | None:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -20,15 +20,19 @@ from ..core.files import write_atomically
 from ..core.types import Count, FilePath
 from ..io.reading import AnyResult, describe
 from ..record.types import Figure
+from .density_series import (
+    DensitySeries,
+    density_series,
+    extent,
+    gibbs_and_potential,
+)
 from .panels import VISIBLE, coordinate, marginal, new_figure
 from .transport import (
     BLUE,
-    DensitySeries,
-    density_series,
+    DASHED,
+    FILLED,
     draw_cells,
     draw_levels,
-    extent,
-    gibbs_and_potential,
 )
 
 MOST_FPS = 50  # frames a second; viewers show a faster GIF slowly
@@ -40,9 +44,9 @@ def animate(result: AnyResult, path: FilePath, fps: Count = 15) -> None:
 
     **Arguments**: `result`, of `transport` or `evolve`, or a `Record` of the latter;
     `path` a file name that ends in `.gif`; `fps` frames a second, one frame for each
-    time of the result, at most 50. A complex wave is shown as
-    |psi|^2. **Raises** `ValueError` for another ending, `fps` out of range or a result of another kind, `ImportError`
-    with the command to install matplotlib.
+    time of the result, at most 50. A complex wave is shown as |psi|^2. **Raises**
+    `ValueError` for another ending, `fps` out of range or a result of another kind,
+    `ImportError` with the command to install matplotlib.
 
     **Keeps**: an existing file, until the new one is complete. **Cost**: about a tenth
     of a second a frame.
@@ -73,9 +77,8 @@ def animate(result: AnyResult, path: FilePath, fps: Count = 15) -> None:
             "Give the frames a second: 15.",
         )
     shown, label = _frames_of(result)
-    write_atomically(
-        path, lambda file: _write(shown, label, int(fps), path.parent, file)
-    )
+    write = lambda file: _write(shown, label, int(fps), path.parent, file)
+    write_atomically(path, write)
 
 
 def _frames_of(result: AnyResult) -> tuple[DensitySeries, str]:
@@ -94,14 +97,14 @@ def _frames_of(result: AnyResult) -> tuple[DensitySeries, str]:
         values = np.abs(values) ** 2
         label = "density |ψ|²"
     # A record of a file has no equation, and so no Gibbs density.
-    gibbs, _ = gibbs_and_potential(
-        getattr(result, "equation", None), record.grid, record.times
-    )
+    equation = getattr(result, "equation", None)
+    gibbs, _ = gibbs_and_potential(equation, record.grid, record.times)
     potential = record.arrays.get("potential")
-    potential = None if potential is None else np.broadcast_to(potential, values.shape)
-    return DensitySeries(
-        record.grid, record.times, None, values, gibbs, potential
-    ), label
+    if potential is not None:
+        # A static potential is the same in every frame.
+        potential = np.broadcast_to(potential, values.shape)
+    shown = DensitySeries(record.grid, record.times, None, values, gibbs, potential)
+    return shown, label
 
 
 def _write(
@@ -128,39 +131,39 @@ def _write(
 
 
 def _line(shown: DensitySeries, label: str) -> tuple[Figure, Callable[[int], None]]:
-    """The figure, and a function that shows its k-th frame: a line over the first
-    coordinate.
-    """
+    """The figure, and a function that shows its k-th frame: a line over one axis."""
     grid = shown.grid
     one_axis = grid.ndim == 1
     potential = shown.potential if one_axis else None
     x = grid.axes[0].nodes
     lines = [marginal(grid, field, 0) for field in shown.values]
-    gibbs = (
-        []
-        if shown.gibbs is None
-        else [marginal(grid, field, 0) for field in shown.gibbs]
-    )
+    gibbs = []
+    if shown.gibbs is not None:
+        gibbs = [marginal(grid, field, 0) for field in shown.gibbs]
     # The potential is drawn in one dimension only.
     below = potential is not None
     figure = new_figure(6.4, 4.4 if below else 3.4)
+    heights = [3, 1] if below else [3]
     panels = figure.subplots(
-        1 + below, 1, sharex=True, height_ratios=[3, 1][: 1 + below], squeeze=False
+        len(heights), 1, sharex=True, height_ratios=heights, squeeze=False
     )[:, 0]
     # Limits of all frames: the axes do not change in time.
     top = float(np.max([*lines, *gibbs]))
     bottom = min(0.0, float(np.min(lines)))
-    panels[0].set(
-        ylim=(1.05 * bottom, 1.05 * top),
-        ylabel=label if one_axis else f"marginal {label}",
-    )
+    panels[0].set_ylim(1.05 * bottom, 1.05 * top)
+    panels[0].set_ylabel(label if one_axis else f"marginal {label}")
     panels[-1].set(xlabel=coordinate(0, grid.ndim), xlim=extent(shown)[0])
     title = panels[0].set_title(shown.label(0), loc="left", fontsize="medium")
-    area = panels[0].fill_between(x, lines[0], color=BLUE, alpha=0.35, lw=0)
+    area = panels[0].fill_between(x, lines[0], **FILLED)
+    # What moves: each line with its values in all frames.
     updated = [(panels[0].plot(x, lines[0], color=BLUE, lw=1.6)[0], lines)]
     if gibbs:
         dashed = panels[0].plot(
-            x, gibbs[0], color="black", lw=1.2, ls=(0, (4, 2)), label="Gibbs density"
+            x,
+            gibbs[0],
+            **DASHED,
+            lw=1.2,
+            label="Gibbs density",
         )
         panels[0].legend(
             loc="lower right",
@@ -170,13 +173,19 @@ def _line(shown: DensitySeries, label: str) -> tuple[Figure, Callable[[int], Non
         )
         updated.append((dashed[0], gibbs))
     if potential is not None:
-        updated.append(
-            (panels[1].plot(x, potential[0], color="0.35", lw=1.4)[0], list(potential))
-        )
-        visible = shown.values > VISIBLE * np.max(shown.values, axis=1, keepdims=True)
+        curve = panels[1].plot(
+            x,
+            potential[0],
+            color="0.35",
+            lw=1.4,
+        )[0]
+        updated.append((curve, list(potential)))
+        # Up to where a density is seen: far out a potential may be very high.
+        peaks = np.max(shown.values, axis=1, keepdims=True)
+        visible = shown.values > VISIBLE * peaks
         low = float(np.min(potential))
         high = float(np.max(potential[visible]))
-        margin = 0.08 * (high - low) or 1.0
+        margin = 0.08 * (high - low) or 1.0  # a constant potential has no height
         panels[1].set(ylim=(low - margin, high + margin), ylabel="potential U")
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
@@ -191,23 +200,39 @@ def _line(shown: DensitySeries, label: str) -> tuple[Figure, Callable[[int], Non
 
 
 def _map(shown: DensitySeries, label: str) -> tuple[Figure, Callable[[int], None]]:
-    """The figure, and a function that shows its k-th frame: a map of two coordinates."""
+    """The figure, and a function that shows its k-th frame: a map of both axes."""
     figure = new_figure(5.4, 4.4)
     panel = figure.subplots()
     # A wave with a sign has colours symmetric about zero; small negative values of a
     # density do not count.
     signed = float(np.min(shown.values)) < -1e-3 * float(np.max(shown.values))
     top = float(np.max(np.abs(shown.values) if signed else shown.values))
-    style = {
-        "cmap": "RdBu_r" if signed else "viridis",
-        "vmin": -top if signed else 0.0,
+    style: dict[str, Any] = {
+        "cmap": "viridis",
+        "vmin": 0.0,
         "vmax": top,
     }
+    if signed:
+        style = {
+            "cmap": "RdBu_r",
+            "vmin": -top,
+            "vmax": top,
+        }
     cells = draw_cells(panel, shown.grid, shown.values[0], **style)
     across, up = extent(shown)
     text = label if shown.gibbs is None else f"{label};  lines: Gibbs density"
-    figure.colorbar(cells, ax=panel, label=text, shrink=0.8)
-    panel.set(xlim=across, ylim=up, xlabel=coordinate(0, 2), ylabel=coordinate(1, 2))
+    figure.colorbar(
+        cells,
+        ax=panel,
+        label=text,
+        shrink=0.8,
+    )
+    panel.set(
+        xlim=across,
+        ylim=up,
+        xlabel=coordinate(0, 2),
+        ylabel=coordinate(1, 2),
+    )
     title = panel.set_title(shown.label(0), loc="left", fontsize="medium")
 
     def show(k: int) -> None:

@@ -55,9 +55,22 @@ def _lines(record: Record) -> Figure:
     above, below = figure.subplots(2, 1, sharex=True)
     for k, colour in zip(indices, colours(len(indices)), strict=True):
         density = record.values[k]
-        above.plot(x, density, color=colour, lw=1.8, label=label_time(record.times[k]))
+        label = label_time(record.times[k])
+        above.plot(
+            x,
+            density,
+            color=colour,
+            lw=1.8,
+            label=label,
+        )
+        # Where there is no density the drift is large, and hides the rest.
         visible = density > VISIBLE * density.max()
-        below.plot(x[visible], record["drift"][k, visible, 0], color=colour, lw=1.4)
+        below.plot(
+            x[visible],
+            record["drift"][k, visible, 0],
+            color=colour,
+            lw=1.4,
+        )
     above.set_ylabel("density p")
     above.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     below.set_ylabel("drift")
@@ -70,19 +83,23 @@ def _maps(record: Record) -> Figure:
     """One map a time, with arrows."""
     indices = choose_times(len(record.values), MOST_MAPS)
     figure, panels = grid_of_panels(len(indices))
-    strides = [max(1, n // ARROWS) for n in record.grid.shape]
+    grid = record.grid
+    # Each arrow stands in the middle of the nodes that it represents.
+    strides = [max(1, n // ARROWS) for n in grid.shape]
     places = tuple(slice(stride // 2, None, stride) for stride in strides)
-    nodes = [
-        axis.nodes[place] for axis, place in zip(record.grid.axes, places, strict=True)
-    ]
+    nodes = [axis.nodes[p] for axis, p in zip(grid.axes, places, strict=True)]
     for panel, k in zip(panels, indices, strict=True):
         density = record.values[k]
-        draw_map(figure, panel, record.grid, density, "density p", cmap="viridis")
-        arrows = np.where(
-            density[..., None] > VISIBLE * density.max(), record["drift"][k], np.nan
-        )[places]
+        draw_map(figure, panel, grid, density, "density p", cmap="viridis")
+        # NaN draws no arrow.
+        visible = density[..., None] > VISIBLE * density.max()
+        arrows = np.where(visible, record["drift"][k], np.nan)[places]
+        components = (arrows[..., 0].T, arrows[..., 1].T)
         panel.quiver(
-            *nodes, arrows[..., 0].T, arrows[..., 1].T, color="white", alpha=0.7
+            *nodes,
+            *components,
+            color="white",
+            alpha=0.7,
         )
         panel.set_title(label_time(record.times[k]))
     return figure

@@ -10,7 +10,9 @@ from ..record.types import Axes, Figure
 from .panels import new_figure
 
 # blue, orange, grey: apart in every kind of colour blindness
-CLAIM, CONTROL, LIMIT = "#0b5394", "#b45f06", "#666666"
+CLAIM = "#0b5394"
+CONTROL = "#b45f06"
+LIMIT = "#666666"
 
 
 def plot_certificate(certificate: Any) -> Figure | None:
@@ -48,19 +50,27 @@ def plot_certificate(certificate: Any) -> Figure | None:
 
 def _departures(panel: Axes, measured: Any, colour: str) -> None:
     """The departures over the sizes, and the fitted power."""
+    # Of an order a point has the departure on the left, the fitted one on the right.
     sizes = [point.at for point in measured.points]
+    departures = [point.lhs for point in measured.points]
+    fitted = [point.rhs for point in measured.points]
     panel.loglog(
-        sizes, [point.lhs for point in measured.points], "o", color=colour, ms=5
+        sizes,
+        departures,
+        "o",
+        color=colour,
+        ms=5,
     )
     label = f"order {measured.lhs:.3f} ± {measured.standard_error:.1g}"
     panel.loglog(
         sizes,
-        [point.rhs for point in measured.points],
+        fitted,
         "-",
         color=LIMIT,
         lw=1,
         label=label,
     )
+    # The sizes themselves, not powers of ten, of which there may be none.
     panel.set_xticks(sizes, [str(size) for size in sizes], minor=False)
     panel.set_xticks([], minor=True)
     panel.set_xlabel("size")
@@ -73,20 +83,28 @@ def _sweep(panel: Axes, measured: Any, colour: str) -> None:
     values = [point.at for point in measured.points]
     left = np.asarray([point.lhs for point in measured.points])
     right = np.asarray([point.rhs for point in measured.points])
+    # Names and numbers in one sweep have no common axis: they are counted.
     numbers = all(isinstance(value, int | float) for value in values)
     positions = values if numbers else list(range(len(values)))
     if not numbers:
         panel.set_xticks(positions, [str(value) for value in values])
     panel.set_xlabel("value of the sweep")
     if measured.kind == "inequality":
+        # NaN is not drawn.
+        ratio = left / np.where(right == 0, np.nan, right)
         panel.plot(
             positions,
-            left / np.where(right == 0, np.nan, right),
+            ratio,
             "o",
             color=colour,
             ms=5,
         )
-        panel.axhline(1.0, color=LIMIT, lw=1, label="limit")
+        panel.axhline(
+            1.0,
+            color=LIMIT,
+            lw=1,
+            label="limit",
+        )
         panel.set_ylim(bottom=0)
         panel.set_ylabel("left / right")
         panel.legend(frameon=False, fontsize="small")
@@ -94,7 +112,12 @@ def _sweep(panel: Axes, measured: Any, colour: str) -> None:
     # A difference of exactly zero has no logarithm. It is drawn at the rounding of the
     # right side.
     least = np.finfo(float).eps * np.maximum(np.abs(right), np.finfo(float).tiny)
+    difference = np.maximum(np.abs(left - right), least)
     panel.semilogy(
-        positions, np.maximum(np.abs(left - right), least), "o", color=colour, ms=5
+        positions,
+        difference,
+        "o",
+        color=colour,
+        ms=5,
     )
     panel.set_ylabel("|left - right|")

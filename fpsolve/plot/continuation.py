@@ -30,6 +30,7 @@ def plot_continuation(continuation: AnyResult) -> Figure:
     record = describe(continuation)
     on_line = record.grid.ndim == 1
     figure = new_figure(8.0 if on_line else 4.2, 3.3)
+    # A single panel is no array.
     panels = np.atleast_1d(figure.subplots(1, 2 if on_line else 1))
     if on_line:
         _draw_waves(panels[0], record)
@@ -42,14 +43,21 @@ def _draw_waves(panel: Axes, record: Record) -> None:
     x = record.grid.axes[0].nodes
     indices = choose_times(len(record.times), MOST_TIMES)
     for k, colour in zip(indices, colours(len(indices)), strict=True):
+        wave = np.real(record.values[k])
         panel.plot(
             x,
-            np.real(record.values[k]),
+            wave,
             color=colour,
             lw=1.2,
             label=label_time(record.times[k]),
         )
-        panel.plot(x, np.real(record["reference"][k]), ".", color=colour, ms=3)
+        panel.plot(
+            x,
+            np.real(record["reference"][k]),
+            ".",
+            color=colour,
+            ms=3,
+        )
     panel.set_xlabel(coordinate(0, 1))
     panel.set_ylabel("wave")
     panel.legend(frameon=False, fontsize=8)
@@ -59,28 +67,21 @@ def _draw_errors(panel: Axes, record: Record) -> None:
     """The difference of the two runs, and the error with its part from the average,
     over time.
     """
-    tiny = np.finfo(float).tiny
-    panel.semilogy(
-        record.times,
-        np.maximum(record["difference"], tiny),
-        "o-",
-        color="0.2",
-        label="difference",
+    rows = (
+        ("difference", "difference", "o-", "0.2"),
+        ("error", "error", "s--", "0.5"),
+        ("average", ERROR_PART + "average", ":", "0.5"),
     )
-    panel.semilogy(
-        record.times,
-        np.maximum(record["error"], tiny),
-        "s--",
-        color="0.5",
-        label="error",
-    )
-    panel.semilogy(
-        record.times,
-        np.maximum(record[ERROR_PART + "average"], tiny),
-        ":",
-        color="0.5",
-        label="average",
-    )
+    for label, name, form, colour in rows:
+        # An error of exactly zero has no logarithm.
+        error = np.maximum(record[name], np.finfo(float).tiny)
+        panel.semilogy(
+            record.times,
+            error,
+            form,
+            color=colour,
+            label=label,
+        )
     panel.set_xlabel("imaginary time")
     panel.set_ylabel("relative error")
     panel.legend(frameon=False, fontsize=8)

@@ -55,9 +55,8 @@ def _difference(density: np.ndarray, image: np.ndarray) -> np.ndarray:
     """|p - sqrt(pi) psi|, at least far below rounding: where both agree to the bit
     there would be no logarithm.
     """
-    return np.maximum(
-        np.abs(density - image), FLOOR * _rounding(density, density.dtype)
-    )
+    floor = FLOOR * _rounding(density, density.dtype)
+    return np.maximum(np.abs(density - image), floor)
 
 
 def _rounding(density: np.ndarray, dtype: np.dtype) -> float:
@@ -74,25 +73,47 @@ def _lines(record: Record, density: np.ndarray, image: np.ndarray) -> Figure:
     p = np.stack([marginal(grid, density[k], 0) for k in indices])
     from_wave = np.stack([marginal(grid, image[k], 0) for k in indices])
     figure = new_figure(WIDTH, 4.6)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    above, below = figure.subplots(
+        2,
+        1,
+        sharex=True,
+        height_ratios=[2, 1],
+    )
     # p is filled and wide, sqrt(pi) psi a thin dashed line on top: both can be seen
     # where they agree.
     for k, index in enumerate(indices):
-        above.fill_between(x, p[k], color=shades[k], alpha=0.25, lw=0)
+        label = f"p, {label_time(record.times[index])}"
+        above.fill_between(
+            x,
+            p[k],
+            color=shades[k],
+            alpha=0.25,
+            lw=0,
+        )
         above.plot(
             x,
             p[k],
             color=shades[k],
             alpha=0.6,
             lw=2.6,
-            label=f"p, {label_time(record.times[index])}",
+            label=label,
         )
     for k, shade in enumerate(shades):
+        # All dashed lines look alike: one entry in the legend.
         label = "√π ψ, each time" if k == 0 else None
-        above.plot(x, from_wave[k], color="black", lw=1.1, ls=(0, (4, 3)), label=label)
+        above.plot(
+            x,
+            from_wave[k],
+            color="black",
+            lw=1.1,
+            ls=(0, (4, 3)),
+            label=label,
+        )
+        # Dots, since the difference jumps between zero and one rounding.
+        difference = np.abs(p[k] - from_wave[k])
         below.plot(
             x,
-            np.abs(p[k] - from_wave[k]),
+            difference,
             color=shade,
             ls="none",
             marker="o",
@@ -102,7 +123,12 @@ def _lines(record: Record, density: np.ndarray, image: np.ndarray) -> Figure:
     rounding = _rounding(p, density.dtype)
     # The axis ends at the differences, and shows one rounding in any case.
     top = 10 * max(float(np.max(np.abs(p - from_wave))), rounding)
-    below.axhline(rounding, color="0.6", lw=0.8, zorder=0)
+    below.axhline(
+        rounding,
+        color="0.6",
+        lw=0.8,
+        zorder=0,
+    )
     below.annotate(
         "rounding",
         (1.01, rounding),
@@ -131,21 +157,16 @@ def _maps(record: Record, density: np.ndarray, image: np.ndarray) -> Figure:
     figure = new_figure(12.0, 3.6)
     panels = figure.subplots(1, 3)
     potential = record.arrays.get("potential")
-    for panel, field, label in zip(
-        panels, (density, image), ("p", "√π ψ"), strict=False
-    ):
+    sides = ((density, "p"), (image, "√π ψ"))
+    # The third panel is that of the difference.
+    for panel, (field, label) in zip(panels, sides, strict=False):
         draw_map(figure, panel, record.grid, field[-1], label, cmap="viridis")
         if potential is not None:
-            draw_contours(
-                panel,
-                record.grid,
-                potential if potential.ndim == 2 else potential[-1],
-                density,
-            )
+            at_end = potential if potential.ndim == 2 else potential[-1]
+            draw_contours(panel, record.grid, at_end, density)
         panel.set_title(f"{label}, {label_time(record.times[-1])}")
     difference = np.log10(_difference(density[-1], image[-1]))
-    draw_map(
-        figure, panels[2], record.grid, difference, "log₁₀ |p − √π ψ|", cmap="magma"
-    )
+    label = "log₁₀ |p − √π ψ|"
+    draw_map(figure, panels[2], record.grid, difference, label, cmap="magma")
     panels[2].set_title("difference")
     return figure

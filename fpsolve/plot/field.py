@@ -20,7 +20,8 @@ def plot_field(field: Record) -> Figure:
     ```
     """
     grid = field.grid
-    values, error = np.asarray(field["values"]), np.asarray(field["error"])
+    values = np.asarray(field["values"])
+    error = np.asarray(field["error"])
     label = field.header["stats"]["name"]
     if grid.ndim > 2:
         raise_value_error(
@@ -35,7 +36,13 @@ def plot_field(field: Record) -> Figure:
         return figure
     x = grid.axes[0].nodes
     panels[0].plot(x, values, color="0.2", lw=1.2)
-    panels[0].fill_between(x, values - error, values + error, color="0.7", lw=0)
+    panels[0].fill_between(
+        x,
+        values - error,
+        values + error,
+        color="0.7",
+        lw=0,
+    )
     panels[0].set_xlabel(coordinate(0, 1))
     panels[0].set_ylabel(label)
     return figure

@@ -26,6 +26,7 @@ def new_figure(width: float, height: float) -> Figure:
     """
     with extra("plot", "A picture"):
         from matplotlib.figure import Figure
+    # Without pyplot, which would keep every figure in memory and may open windows.
     figure = Figure(figsize=(width, height), layout="constrained")
     # IPython shows an object by this method, which a figure without pyplot does not
     # have.
@@ -47,6 +48,7 @@ def svg(figure: Figure, name: str) -> str:
     with extra("plot", "A picture"):
         import matplotlib
     file = io.StringIO()
+    # Without a date and with a fixed salt the same figure is the same text.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(file, format="svg", metadata={"Date": None})
     text = file.getvalue()
@@ -54,9 +56,7 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def colours(count: int) -> list[np.ndarray]:
-    """`count` colours from dark to light, ordered also in grey; the palest are left
-    out.
-    """
+    """`count` colours from dark to light, ordered also in grey, without the palest."""
     with extra("plot", "A picture"):
         import matplotlib
     # 0.87: beyond this the yellow of the map is too pale on white.
@@ -64,19 +64,17 @@ def colours(count: int) -> list[np.ndarray]:
 
 
 def choose_times(count: int, most: int) -> np.ndarray:
-    """At most `most` indices of `count` times, evenly spread, with the first and the
-    last.
-    """
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+    """At most `most` of `count` indices, evenly spread, with the first and the last."""
+    places = np.linspace(0, count - 1, min(count, most))
+    # Two places may be rounded to the same index.
+    return np.unique(places.round().astype(int))
 
 
 def coordinate(i: int, ndim: int) -> str:
     """The label of a coordinate: x on a line, else x₀, x₁, ... as in the code."""
-    return (
-        "x"
-        if ndim == 1
-        else "x" + "".join("₀₁₂₃₄₅₆₇₈₉"[int(digit)] for digit in str(i))
-    )
+    if ndim == 1:
+        return "x"
+    return "x" + "".join("₀₁₂₃₄₅₆₇₈₉"[int(digit)] for digit in str(i))
 
 
 def marginal(grid: Grid, field: np.ndarray, i: int) -> np.ndarray:
@@ -97,6 +95,7 @@ def potential_range(potential: np.ndarray, fields: np.ndarray) -> tuple[float, f
     """The least potential, and the highest where any field is above a thousandth of its
     largest value.
     """
+    # A potential that depends on time has an axis more than its space.
     space = potential.shape[-fields.ndim + 1 :]
     size = np.abs(np.nan_to_num(fields)).reshape(-1, *space).max(axis=0)
     visible = np.isfinite(potential)
@@ -118,7 +117,12 @@ def draw_potential(
         panel.plot(x, potential, color="0.35", lw=1.2)
     else:
         for k, colour in zip(indices, colours(len(indices)), strict=True):
-            panel.plot(x, potential[k], color=colour, lw=1.0)
+            panel.plot(
+                x,
+                potential[k],
+                color=colour,
+                lw=1.0,
+            )
     margin = 0.08 * (high - low) or 1.0  # a constant potential has no height
     panel.set_ylim(low - margin, high + margin)
     panel.set_ylabel("potential U")
@@ -127,14 +131,22 @@ def draw_potential(
 def draw_map(
     figure: Figure, panel: Axes, grid: Grid, field: np.ndarray, label: str, **style: Any
 ) -> None:
-    """A field over two axes as coloured cells, each with its true edges, and a colour
-    bar.
-    """
+    """A field over two axes as coloured cells with true edges, and a colour bar."""
     edges = [axis.edges for axis in grid.axes]
+    # As pixels also in a vector file, which thousands of cells would make large.
     cells = panel.pcolormesh(
-        edges[0], edges[1], field.T, shading="flat", rasterized=True, **style
+        *edges,
+        field.T,
+        shading="flat",
+        rasterized=True,
+        **style,
     )
-    figure.colorbar(cells, ax=panel, label=label, shrink=0.9)
+    figure.colorbar(
+        cells,
+        ax=panel,
+        label=label,
+        shrink=0.9,
+    )
     # Equal scales, unless the box is so narrow that its panel would be.
     ratio = grid.axes[0].length / grid.axes[1].length
     panel.set_aspect("equal" if 1 / 3 < ratio < 3 else "auto")
@@ -153,8 +165,10 @@ def draw_contours(
     low, high = potential_range(potential, fields)
     # A constant potential has no contours.
     if high > low:
+        # Not the least value itself, whose line would be a point.
         levels = np.linspace(low, high, 9)[1:]
         nodes = [axis.nodes for axis in grid.axes]
+        # Solid, since lines of a negative level would be dashed.
         panel.contour(
             *nodes,
             potential.T,
@@ -169,7 +183,7 @@ def draw_contours(
 def grid_of_panels(
     count: int, width: float = 4.0, height: float = 3.3
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels, at most two a row, and the panels in reading order."""
+    """A figure with `count` panels, at most two a row, and these in reading order."""
     # Spare panels in the last row are removed.
     columns = min(count, 2)
     rows = -(-count // columns)

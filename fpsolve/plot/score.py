@@ -34,10 +34,10 @@ def plot_reconstruction(found: Reconstruction) -> Figure:
     _density(figure, left, found)
     grid = found.grid
     observable = _slowest(found)
-    right.set_title(
-        f"slowest observable, gap {float(found.gap):.4g}", fontsize="medium"
-    )
+    title = f"slowest observable, gap {float(found.gap):.4g}"
+    right.set_title(title, fontsize="medium")
     if grid.ndim == 2:
+        # Colours symmetric about zero: the bottleneck is white.
         size = float(np.nanmax(np.abs(observable)))
         draw_map(
             figure,
@@ -52,20 +52,16 @@ def plot_reconstruction(found: Reconstruction) -> Figure:
         _zoom(right, found)
     else:
         x = grid.axes[0].nodes
-        mass = np.asarray(found.density) * grid.weights
+        density = np.asarray(found.density)
+        mass = density * grid.weights
         if grid.ndim > 1:
             # The conditional mean of the observable, given the first coordinate.
-            mass = marginal(grid, np.asarray(found.density), 0)
-            observable = (
-                marginal(grid, np.nan_to_num(observable) * np.asarray(found.density), 0)
-                / mass
-            )
-        right.plot(
-            x,
-            np.where(mass > 1e-6 * mass.max(), observable, np.nan),
-            color="C3",
-            lw=1.6,
-        )
+            mass = marginal(grid, density, 0)
+            weighted = np.nan_to_num(observable) * density
+            observable = marginal(grid, weighted, 0) / mass
+        # Without mass there are no samples; NaN is not drawn.
+        shown = np.where(mass > 1e-6 * mass.max(), observable, np.nan)
+        right.plot(x, shown, color="C3", lw=1.6)
         right.axhline(0, color="0.8", lw=0.8, zorder=0)
         right.set_xlabel(coordinate(0, grid.ndim))
         right.set_ylabel("ψ₁ / ψ₀")
@@ -87,10 +83,12 @@ def plot_diagnosis(diagnosis: Any) -> Figure:
     if costs is not None:
         panel = panels[-1]
         lambdas = np.asarray(costs.lambdas)
+        gap = np.asarray(costs.gap)
+        error = np.asarray(costs.gap_error)
         panel.errorbar(
             lambdas,
-            np.asarray(costs.gap),
-            yerr=np.asarray(costs.gap_error),
+            gap,
+            yerr=error,
             fmt="o-",
             ms=3.5,
             capsize=2,
@@ -99,10 +97,14 @@ def plot_diagnosis(diagnosis: Any) -> Figure:
         panel.set_xlabel("place on the path λ (0 data, 1 noise)")
         panel.set_ylabel("gap (1 / time)")
         for lam in np.asarray(diagnosis.lambdas):
-            panel.axvline(lam, color="C3", lw=0.8, alpha=0.6)
-        panel.set_title(
-            f"gap, and {len(diagnosis.lambdas) - 1} steps (red)", fontsize="medium"
-        )
+            panel.axvline(
+                lam,
+                color="C3",
+                lw=0.8,
+                alpha=0.6,
+            )
+        steps = len(diagnosis.lambdas) - 1
+        panel.set_title(f"gap, and {steps} steps (red)", fontsize="medium")
     return figure
 
 
@@ -118,7 +120,13 @@ def _samples(figure: Figure, panel: Axes, diagnosis: Any) -> None:
     # a few extreme values would make all others pale
     size = float(np.quantile(np.abs(f), 0.99))
     if x.shape[1] == 1:
-        panel.plot(x[chosen, 0], f[chosen], ".", ms=2, color="C0")
+        panel.plot(
+            x[chosen, 0],
+            f[chosen],
+            ".",
+            ms=2,
+            color="C0",
+        )
         panel.set_xlabel("x")
         panel.set_ylabel("slowest observable")
         return
@@ -127,7 +135,8 @@ def _samples(figure: Figure, panel: Axes, diagnosis: Any) -> None:
         names = ("x₀", "x₁")
     else:
         ends = np.asarray(diagnosis.ends)
-        along = (ends[1] - ends[0]) / np.linalg.norm(ends[1] - ends[0])
+        between = ends[1] - ends[0]
+        along = between / np.linalg.norm(between)
         # The largest variance across the line is the first singular vector of what is
         # orthogonal to it.
         rest = x - x.mean(0)
@@ -144,7 +153,12 @@ def _samples(figure: Figure, panel: Axes, diagnosis: Any) -> None:
         vmax=size,
         rasterized=True,
     )
-    figure.colorbar(dots, ax=panel, label="slowest observable", shrink=0.9)
+    figure.colorbar(
+        dots,
+        ax=panel,
+        label="slowest observable",
+        shrink=0.9,
+    )
     panel.set_xlabel(names[0])
     panel.set_ylabel(names[1])
     panel.set_title("the bottleneck: red to blue", fontsize="medium")
@@ -161,9 +175,10 @@ def _density(figure: Figure, panel: Axes, found: Reconstruction) -> None:
         _zoom(panel, found)
         return
     x = grid.axes[0].nodes
+    line = density if grid.ndim == 1 else marginal(grid, density, 0)
     panel.fill_between(
         x,
-        density if grid.ndim == 1 else marginal(grid, density, 0),
+        line,
         color="C0",
         alpha=0.5,
         lw=0,
@@ -179,7 +194,9 @@ def _zoom(panel: Axes, found: Reconstruction) -> None:
     visible = density > 1e-7 * density.max()
     for i, limit in enumerate((panel.set_xlim, panel.set_ylim)):
         there = np.flatnonzero(visible.any(axis=1 - i))
-        limit(*found.grid.axes[i].edges[[there[0], there[-1] + 1]])
+        # Cell k lies between the edges k and k + 1.
+        ends = [there[0], there[-1] + 1]
+        limit(*found.grid.axes[i].edges[ends])
 
 
 def _slowest(found: Reconstruction) -> np.ndarray:

@@ -64,13 +64,20 @@ def _lines(record: Record, fields: np.ndarray, label: str) -> Figure:
     # potential.
     below = "potential" in record.arrays
     figure = new_figure(WIDTH, 4.6 if below else 3.6)
+    heights = [3, 1] if below else [3]
     panels = figure.subplots(
-        1 + below, 1, sharex=True, height_ratios=[3, 1][: 1 + below], squeeze=False
+        len(heights), 1, sharex=True, height_ratios=heights, squeeze=False
     )[:, 0]
     for k, colour in zip(indices, colours(len(indices)), strict=True):
+        name = label_time(record.times[k])
         panels[0].plot(
-            x, fields[k], color=colour, lw=1.8, label=label_time(record.times[k])
+            x,
+            fields[k],
+            color=colour,
+            lw=1.8,
+            label=name,
         )
+    # Beside the panel: up to eight lines leave no room within it.
     panels[0].set_ylabel(label)
     panels[0].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     if below:
@@ -90,12 +97,8 @@ def _maps(record: Record, fields: np.ndarray, label: str) -> Figure:
         if "potential" in record.arrays:
             potential = record["potential"]
             # One potential for all times, or one a time if it depends on time.
-            draw_contours(
-                panel,
-                record.grid,
-                potential if potential.ndim == 2 else potential[k],
-                fields,
-            )
+            at_time = potential if potential.ndim == 2 else potential[k]
+            draw_contours(panel, record.grid, at_time, fields)
     return figure
 
 
@@ -105,10 +108,11 @@ def _marginals(record: Record, fields: np.ndarray, label: str) -> Figure:
     grid = record.grid
     figure, panels = grid_of_panels(grid.ndim, 3.8, 2.9)
     for i, panel in enumerate(panels):
+        x = grid.axes[i].nodes
         for k, colour in zip(indices, colours(len(indices)), strict=True):
             density = marginal(grid, fields[k], i)
             panel.plot(
-                grid.axes[i].nodes,
+                x,
                 density,
                 color=colour,
                 label=label_time(record.times[k]),
@@ -118,5 +122,11 @@ def _marginals(record: Record, fields: np.ndarray, label: str) -> Figure:
         panel.set_xlim(grid.axes[i].lower, grid.axes[i].upper)
     handles, labels = panels[0].get_legend_handles_labels()
     # All panels have the same times: one legend below them.
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+    )
     return figure

@@ -49,9 +49,11 @@ def plot_spectrum(spectrum: AnyResult) -> Figure:
     # live.
     shown = np.real(record["vectors"][:MOST_LINES])
     for k, (mode, colour) in enumerate(zip(shown, colours(len(shown)), strict=True)):
+        # The integral of a mode over an axis may vanish, that of its square does not.
+        row = mode if grid.ndim == 1 else marginal(grid, mode**2, 0)
         modes.plot(
             x,
-            mode if grid.ndim == 1 else marginal(grid, mode**2, 0),
+            row,
             color=colour,
             lw=1.6,
             label=f"k = {k}",
@@ -67,7 +69,13 @@ def _levels(panel: Axes, record: Record) -> None:
     """Real levels over their number, complex rates in the plane."""
     values = record.values
     if np.iscomplexobj(values):
-        panel.plot(np.real(values), np.imag(values), "o", ms=5, color="C0")
+        panel.plot(
+            np.real(values),
+            np.imag(values),
+            "o",
+            ms=5,
+            color="C0",
+        )
         panel.set_xlabel("Re λₖ, rate (1 / time)")
         panel.set_ylabel("Im λₖ, frequency (1 / time)")
         panel.grid(color="0.9")
@@ -97,21 +105,28 @@ def _maps(record: Record) -> Figure:
     shown = np.real(record["vectors"][:MOST_MAPS])
     # The levels on the left, the modes in two rows on the right.
     columns = -(-len(shown) // 2)
-    figure = new_figure(3.2 + 3.0 * columns, 2.9 * min(2, len(shown)))
+    rows = min(2, len(shown))
+    figure = new_figure(3.2 + 3.0 * columns, 2.9 * rows)
     left, right = figure.subfigures(1, 2, width_ratios=[3.2, 3.0 * columns])
     _levels(left.subplots(), record)
-    panels = right.subplots(min(2, len(shown)), columns, squeeze=False).ravel()
+    panels = right.subplots(rows, columns, squeeze=False).ravel()
     for spare in panels[len(shown) :]:
         spare.remove()
     for k, (panel, mode) in enumerate(zip(panels, shown, strict=False)):
         # Colours symmetric about zero: the node line of a mode is white.
         size = float(np.max(np.abs(mode)))
         draw_map(
-            right, panel, record.grid, mode, "", cmap="RdBu_r", vmin=-size, vmax=size
+            right,
+            panel,
+            record.grid,
+            mode,
+            "",
+            cmap="RdBu_r",
+            vmin=-size,
+            vmax=size,
         )
         panel.set_title(f"mode ψ{'₀₁₂₃'[k]}", fontsize="medium")
         if "potential" in record.arrays:
-            draw_contours(
-                panel, record.grid, record["potential"], record["vectors"], "0.3"
-            )
+            potential = record["potential"]
+            draw_contours(panel, record.grid, potential, record["vectors"], "0.3")
     return figure

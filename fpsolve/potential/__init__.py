@@ -1,6 +1,4 @@
-"""Potentials: a small library, sums and multiples, interpolated data, and any function
-of a user.
-"""
+"""Potentials: a library, sums and multiples, interpolated data, and functions."""
 
 from .base import Constant as Constant
 from .base import Function as Function
@@ -9,7 +7,6 @@ from .base import Scaled as Scaled
 from .base import StaticPotential as StaticPotential
 from .base import Sum as Sum
 from .base import as_potential as as_potential
-from .base import takes_time as takes_time
 from .library import Cosine as Cosine
 from .library import DoubleWell as DoubleWell
 from .library import Harmonic as Harmonic
@@ -19,3 +16,4 @@ from .library import Rugged as Rugged
 from .mixture import GaussianMixture as GaussianMixture
 from .muller_brown import MullerBrown as MullerBrown
 from .sampled import Sampled as Sampled
+from .signature import takes_time as takes_time

@@ -9,9 +9,7 @@ you use units of your own.
 
 import abc
 import functools
-import inspect
 import numbers
-from collections.abc import Callable
 from typing import Any, Literal
 
 import equinox as eqx
@@ -24,6 +22,7 @@ from jaxtyping import Array
 from ..core.checks import raise_value_error
 from ..core.types import Formula, Point, Scalar
 from .leaves import Value, as_leaf
+from .signature import check_signature, time_argument
 
 
 class Potential(eqx.Module):
@@ -80,9 +79,7 @@ class Potential(eqx.Module):
 
 
 class StaticPotential(Potential):
-    """A potential that does not depend on time; abstract. A subclass defines `__call__`
-    only.
-    """
+    """A potential without time; abstract. A subclass defines `__call__` only."""
 
     @property
     def time_dependent(self) -> bool:
@@ -121,8 +118,8 @@ class Function(Potential):
                 "it must be callable, f(x) or f(x, t)",
                 "Give a function of x of shape (d,).",
             )
-        self.time = _time(function)
-        _check_signature(function, self.time)
+        self.time = time_argument(function)
+        check_signature(function, self.time)
         # JAX's `Partial` is a pytree, whose leaves are the bound arguments; that of
         # `functools` is an opaque object.
         if isinstance(function, functools.partial) and not isinstance(
@@ -180,112 +177,6 @@ def as_potential(f: Any) -> Potential:
     ```
     """
     return f if isinstance(f, Potential) else Function(f)
-
-
-def takes_time(f: Callable[..., object]) -> bool:
-    """Whether `f` is time-dependent: it has a parameter named t, or a second required
-    positional parameter.
-
-    The first parameter is the point, whatever its name. A second parameter with a
-    default value (`lambda x, a=a: ...`) is not a time unless it is named t.
-    `functools.partial(f, t=1.0)` is static, and so is a callable whose signature cannot
-    be inspected. If `f` has an attribute `time_dependent` that is a boolean, its value
-    is the answer.
-
-    ```python
-    from fpsolve.potential import takes_time
-
-    (
-        takes_time(lambda x, t: x[0] * t),
-        takes_time(lambda x, a=2.0: a * x[0]),
-    )  # True, False
-    ```
-    """
-    stated = stated_time_dependence(f)
-    return _time(f) != "none" if stated is None else stated
-
-
-def stated_time_dependence(f: object) -> bool | None:
-    """The boolean attribute `time_dependent` of `f`; None where it has none."""
-    # `moves` is the name of version 0.1, which goes with the next release.
-    for name in ("time_dependent", "moves"):
-        value = getattr(f, name, None)
-        if isinstance(value, bool):
-            return value
-    return None
-
-
-def _time(f: Callable[..., object]) -> Literal["none", "position", "keyword"]:
-    """How f takes the time: not at all, as its second positional argument, or as the
-    keyword t.
-    """
-    signature = _signature(f)
-    if signature is None:
-        return "none"
-    # A keyword that a `partial` binds is still in its signature, with a default value.
-    bound = f.keywords if isinstance(f, functools.partial) else {}
-    positional_kinds = (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    )
-    named_kinds = (*positional_kinds, inspect.Parameter.KEYWORD_ONLY)
-    parameters = list(signature.parameters.values())
-    second = [p for p in parameters if p.kind in positional_kinds][1:2]
-    named = [
-        p
-        for p in parameters[1:]
-        if p.name == "t" and p.name not in bound and p.kind in named_kinds
-    ]
-    # A parameter named t is the time. Without one, a second positional parameter is,
-    # unless it has a default value.
-    if named:
-        return "position" if second == named else "keyword"
-    return (
-        "position"
-        if second and second[0].default is inspect.Parameter.empty
-        else "none"
-    )
-
-
-def _check_signature(f: Callable[..., object], time: str) -> None:
-    """Raise `ValueError` for a callable that needs more arguments than x, and t if it
-    takes one.
-    """
-    signature = _signature(f)
-    if signature is None:
-        return
-    name = f"potential{signature}"
-    if time != "none" and next(iter(signature.parameters)) == "t":
-        raise_value_error(
-            name,
-            f,
-            "the point must be the first argument, f(x, t), and here t is",
-            "Swap the two arguments.",
-        )
-    # Bind the arguments that fpsolve will pass; `bind` raises an error for a missing or
-    # surplus one.
-    positions = (None, None) if time == "position" else (None,)
-    keywords = {"t": None} if time == "keyword" else {}
-    try:
-        signature.bind(*positions, **keywords)
-    except TypeError as error:
-        cure = (
-            "Bind the other arguments, with functools.partial or as defaults: lambda "
-            "x, a=a: ..."
-        )
-        raise_value_error(
-            name, f, f"it must be called as f(x) or f(x, t) ({error})", cure
-        )
-
-
-def _signature(f: Callable[..., object]) -> inspect.Signature | None:
-    """The signature of f, or None for a callable without one, such as some built-in
-    functions.
-    """
-    try:
-        return inspect.signature(f)
-    except (TypeError, ValueError):
-        return None
 
 
 class Constant(StaticPotential):

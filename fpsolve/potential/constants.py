@@ -5,12 +5,9 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class PotentialConstants:
-    """Constants of `potential` that decide answers. Each says where its value comes
-    from.
-    """
+    """Constants of `potential` that decide answers, each with its origin."""
 
-    # How much the two halves of a symmetric matrix may differ, relative to its largest
-    # entry.
+    # How much halves of a symmetric matrix may differ, in units of its largest entry.
     # above the rounding errors of float32: a free choice
     symmetry_tolerance: float = 1e-6
 
@@ -28,8 +25,7 @@ class PotentialConstants:
     penalties: int = 193  # a free choice
     weakest_filter: float = 1e-9  # a free choice, far below the noise of any table
     strongest_filter: float = 1e4  # a free choice
-    # Rounds over the axes in each of which the penalty of one axis after another is
-    # chosen.
+    # Rounds over the axes, in which the penalty of one after another is chosen.
     penalty_sweeps: int = 4  # a free choice
 
 

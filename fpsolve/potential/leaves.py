@@ -40,10 +40,8 @@ def as_leaf(
     ```
     """
     shapes = " or ".join(_SHAPES.get(n, f"an array of {n} axes") for n in ndims)
-    cure = (
-        cure
-        or f"Give {shapes} of {'positive ' if positive else ''}finite real entries."
-    )
+    sign = "positive " if positive else ""
+    cure = cure or f"Give {shapes} of {sign}finite real entries."
     if is_concrete(value):
         try:
             array = np.asarray(value)
@@ -52,10 +50,9 @@ def as_leaf(
                 name, value, "it must be a real number or a regular array of them", cure
             )
         # Booleans and complex numbers are not accepted.
-        real = jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(
-            array.dtype, jnp.integer
-        )
-        if not real:
+        is_float = jnp.issubdtype(array.dtype, jnp.floating)
+        is_integer = jnp.issubdtype(array.dtype, jnp.integer)
+        if not (is_float or is_integer):
             raise_value_error(
                 name, value, "it must be a real number or an array of them", cure
             )
@@ -70,9 +67,9 @@ def as_leaf(
             name, value, f"its shape is {leaf.shape}, it must be {shapes}", cure
         )
     # A floating-point array keeps its precision; integers take the default precision.
-    return leaf.astype(
-        leaf.dtype if jnp.issubdtype(leaf.dtype, jnp.floating) else float
-    )
+    # `astype` to the own type makes the weak type of a Python number a strong one.
+    is_float = jnp.issubdtype(leaf.dtype, jnp.floating)
+    return leaf.astype(leaf.dtype if is_float else float)
 
 
 def check_point(
@@ -112,9 +109,9 @@ def check_definite(name: str, matrix: Value) -> None:
     cure = "Give a symmetric matrix with positive eigenvalues."
     array = np.asarray(matrix, dtype=float)
     tolerance = CONSTANTS.symmetry_tolerance
-    if not np.allclose(
-        array, array.T, rtol=tolerance, atol=tolerance * np.abs(array).max()
-    ):
+    # An entry that should be zero has the rounding of the largest.
+    rounding = tolerance * np.abs(array).max()
+    if not np.allclose(array, array.T, rtol=tolerance, atol=rounding):
         raise_value_error(name, matrix, "it must be symmetric", cure)
     least = np.linalg.eigvalsh(array)[0]
     if not least > 0:

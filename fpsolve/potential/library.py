@@ -1,9 +1,12 @@
 """Simple potentials with closed forms, in any dimension d. Nondimensional: energies are
 in units of D if D = 1.
 
-Harmonic    (x - c)ᵀ K (x - c) / 2                  MexicanHat  B (|x|²/a² - 1)²
-DoubleWell  B ((x₀/a)² - 1)² - F x₀ + k |x'|²/2      Cosine      A Σᵢ cos(k xᵢ)
-Quartic     c Σᵢ xᵢ⁴                                 Rugged      K |x|²/2 + A Σᵢ cos(k xᵢ)
+Harmonic    (x - c)ᵀ K (x - c) / 2
+DoubleWell  B ((x₀/a)² - 1)² - F x₀ + k |x'|²/2
+Quartic     c Σᵢ xᵢ⁴
+MexicanHat  B (|x|²/a² - 1)²
+Cosine      A Σᵢ cos(k xᵢ)
+Rugged      K |x|²/2 + A Σᵢ cos(k xᵢ)
 """
 
 import jax.numpy as jnp
@@ -68,16 +71,15 @@ class Harmonic(StaticPotential):
 
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
+        # Where both are numbers, they fit a point of any dimension.
         sizes = (*self.stiffness.shape, *self.center.shape)
-        check_point(
-            x, sizes[0] if sizes else None, "as the stiffness and the center have it"
-        )
+        d = sizes[0] if sizes else None
+        check_point(x, d, "as the stiffness and the center have it")
         delta = x - self.center
-        force = (
-            self.stiffness @ delta
-            if self.stiffness.ndim == 2
-            else self.stiffness * delta
-        )
+        if self.stiffness.ndim == 2:
+            force = self.stiffness @ delta
+        else:
+            force = self.stiffness * delta
         return 0.5 * jnp.sum(delta * force)
 
 
@@ -123,9 +125,8 @@ class DoubleWell(StaticPotential):
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x)
-        well = (
-            self.barrier * ((x[0] / self.separation) ** 2 - 1) ** 2 - self.tilt * x[0]
-        )
+        quartic = ((x[0] / self.separation) ** 2 - 1) ** 2
+        well = self.barrier * quartic - self.tilt * x[0]
         return well + 0.5 * self.stiffness * jnp.sum(x[1:] ** 2)
 
 
@@ -184,6 +185,7 @@ class MexicanHat(StaticPotential):
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x)
+        # By |x|², which is smooth at the origin, and |x| is not.
         return self.barrier * (jnp.sum(x**2) / self.radius**2 - 1) ** 2
 
 
@@ -254,9 +256,8 @@ class Rugged(StaticPotential):
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x)
-        return 0.5 * self.stiffness * jnp.sum(x**2) + self.amplitude * jnp.sum(
-            jnp.cos(self.wavenumber * x)
-        )
+        ripples = self.amplitude * jnp.sum(jnp.cos(self.wavenumber * x))
+        return 0.5 * self.stiffness * jnp.sum(x**2) + ripples
 
 
 def _non_negative(name: str, value: Value) -> Array:

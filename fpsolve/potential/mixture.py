@@ -62,17 +62,15 @@ class GaussianMixture(StaticPotential):
                 "Give one row for each component.",
             )
         self.covariances = as_leaf("covariances", covariances, (0, 1, 2, 3))
-        _check_shape(
-            "covariances", self.covariances, [(), (m,), (m, d), (m, d, d)], covariances
-        )
+        shapes = [(), (m,), (m, d), (m, d, d)]
+        _check_shape("covariances", self.covariances, shapes, covariances)
         if self.covariances.ndim < 3:
             check_positive("covariances", covariances, "Give positive variances.")
         elif is_concrete(covariances):
             for matrix in np.asarray(covariances, dtype=float):
                 check_definite("covariances", matrix)
-        self.weights = as_leaf(
-            "weights", np.full(m, 1.0 / m) if weights is None else weights, (1,)
-        )
+        given = np.full(m, 1.0 / m) if weights is None else weights
+        self.weights = as_leaf("weights", given, (1,))
         _check_shape("weights", self.weights, [(m,)], weights)
         if weights is not None and is_concrete(weights):
             array = np.asarray(weights)
@@ -92,31 +90,28 @@ class GaussianMixture(StaticPotential):
         delta = x - self.means
         # Scale the distances to unit variance, by the Cholesky factor L, |L⁻¹ δ|² = δᵀ
         # C⁻¹ δ, or by widths per axis.
-        if self.covariances.ndim == 3:
-            factor = jnp.linalg.cholesky(self.covariances)
-            delta = jax.lax.linalg.triangular_solve(
+        covariances = self.covariances
+        if covariances.ndim == 3:
+            factor = jnp.linalg.cholesky(covariances)
+            solved = jax.lax.linalg.triangular_solve(
                 factor, delta[..., None], left_side=True, lower=True
-            )[..., 0]
-            logdet = 2 * jnp.sum(
-                jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)), axis=-1
             )
+            delta = solved[..., 0]
+            diagonals = jnp.diagonal(factor, axis1=-2, axis2=-1)
+            log_det = 2 * jnp.sum(jnp.log(diagonals), axis=-1)
         else:
-            columns = (
-                self.covariances[:, None]
-                if self.covariances.ndim == 1
-                else self.covariances
-            )
+            # One variance a component is the same along all axes.
+            columns = covariances[:, None] if covariances.ndim == 1 else covariances
             variances = jnp.broadcast_to(columns, (m, d))
             delta = delta / jnp.sqrt(variances)
-            logdet = jnp.sum(jnp.log(variances), axis=-1)
+            log_det = jnp.sum(jnp.log(variances), axis=-1)
         # Sum in logarithms: far from all means every exponential underflows, and the
         # logarithm of 0 is infinite.
-        exponents = -0.5 * (
-            jnp.sum(delta**2, axis=-1) + logdet + d * jnp.log(2 * jnp.pi)
-        )
-        return jnp.log(jnp.sum(self.weights)) - jax.scipy.special.logsumexp(
-            exponents, b=self.weights
-        )
+        squares = jnp.sum(delta**2, axis=-1)
+        exponents = -0.5 * (squares + log_det + d * jnp.log(2 * jnp.pi))
+        log_sum = jax.scipy.special.logsumexp(exponents, b=self.weights)
+        # The weights are leaves, and are normalised here, also while they are trained.
+        return jnp.log(jnp.sum(self.weights)) - log_sum
 
     def density(self, x: Point) -> Array:
         """p(x) = exp(-U(x)), a scalar, at the point x of shape (d,)."""

@@ -1,8 +1,8 @@
 """The Müller-Brown surface, a standard test for reaction paths: three minima, two
 saddles, no symmetry.
 
-U(x, y) = s Σ_{k=1..4} A_k exp( a_k (x - x_k)² + b_k (x - x_k)(y - y_k) + c_k (y - y_k)²
-)
+U(x, y) = s Σ_{k=1..4} A_k exp( a_k u² + b_k u v + c_k v² ),
+u = x - x_k,   v = y - y_k
 """
 
 import jax.numpy as jnp
@@ -61,7 +61,9 @@ class MullerBrown(StaticPotential):
         dtype = jnp.result_type(x, self.scale)
         u = x[0] - jnp.asarray(_x, dtype)
         v = x[1] - jnp.asarray(_y, dtype)
-        exponent = (
-            _a.astype(dtype) * u**2 + _b.astype(dtype) * u * v + _c.astype(dtype) * v**2
-        )
-        return self.scale * jnp.sum(_A.astype(dtype) * jnp.exp(exponent))
+        a = _a.astype(dtype)
+        b = _b.astype(dtype)
+        c = _c.astype(dtype)
+        exponents = a * u**2 + b * u * v + c * v**2
+        terms = _A.astype(dtype) * jnp.exp(exponents)
+        return self.scale * jnp.sum(terms)

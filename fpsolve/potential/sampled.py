@@ -7,8 +7,7 @@ continuously differentiable, exact for cubic polynomials in each coordinate of a
 with ends, and has the error O(h⁴) for smooth data.
 """
 
-import functools
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -27,7 +26,8 @@ from ..core.types import AnyArray, Numbers, Point, Scalar
 from .base import StaticPotential
 from .constants import CONSTANTS
 from .leaves import Value, as_leaf, check_point
-from .smoothing import AxisSmoother, along_axes, axis_smoother, smooth_values
+from .smoothing import along_axes
+from .spline import TableAxis, b_splines, cubic_spline, into_ring, smoothed
 
 Period: TypeAlias = Scalar | tuple[Scalar | None, ...] | list[Scalar | None] | None
 Smooth: TypeAlias = Numbers | str | None
@@ -100,10 +100,8 @@ class Sampled(StaticPotential):
                 f"its shape is {data.shape}, it must be {shape}",
                 "Give one value for each node.",
             )
-        axes = [
-            _TableAxis(*axis)
-            for axis in zip(nodes, _periods(grid, period, len(nodes)), strict=True)
-        ]
+        periods = _periods(grid, period, len(nodes))
+        axes = [TableAxis(*axis) for axis in zip(nodes, periods, strict=True)]
         weights = _weights(smooth, shape)
 
         # Concrete values are fitted on the host, which compiles nothing.
@@ -111,24 +109,26 @@ class Sampled(StaticPotential):
         for i, axis in enumerate(axes):
             if _ends_at_its_start(axis, i):
                 table, weights[i] = _join_ends(table, weights[i], i, smooth)
-                axes[i] = _TableAxis(axis.nodes[:-1], axis.period)
+                axes[i] = TableAxis(axis.nodes[:-1], axis.period)
         if _is_smoothed(smooth):
-            axes, table = _smooth(
-                axes, table, weights, known_errors=not _is_unknown(smooth)
-            )
+            known_errors = not _is_unknown(smooth)
+            axes, table = smoothed(axes, table, weights, known_errors)
         # The spline is linear in its values: traced values are multiplied by the
         # splines of the unit vectors.
         if is_concrete(values):
             for i, axis in enumerate(axes):
-                table = np.moveaxis(_spline(axis, np.moveaxis(table, i, 0)).c, 0, i)
+                table = np.moveaxis(
+                    cubic_spline(axis, np.moveaxis(table, i, 0)).c, 0, i
+                )
         else:
-            table = along_axes(
-                [_spline(axis, np.eye(len(axis.nodes))).c for axis in axes], table
-            )
+            units = [np.eye(len(axis.nodes)) for axis in axes]
+            splines = map(cubic_spline, axes, units)
+            table = along_axes([spline.c for spline in splines], table)
 
-        self.coefficients = jnp.asarray(table, data.dtype)
+        dtype = data.dtype
+        self.coefficients = jnp.asarray(table, dtype)
         self.knots = tuple(
-            jnp.asarray(_spline(axis, axis.nodes).t, data.dtype) for axis in axes
+            jnp.asarray(cubic_spline(axis, axis.nodes).t, dtype) for axis in axes
         )
         self.closed = tuple(axis.period is not None for axis in axes)
 
@@ -140,21 +140,14 @@ class Sampled(StaticPotential):
         first = []
         weights = []
         for i, (knots, closed) in enumerate(zip(self.knots, self.closed, strict=True)):
-            place = _into_ring(x[i], knots) if closed else x[i]
-            start, values = _basis(knots, place)
+            place = into_ring(x[i], knots) if closed else x[i]
+            start, values = b_splines(knots, place)
             first.append(start)
             weights.append(values)
         block = jax.lax.dynamic_slice(self.coefficients, first, (4,) * len(first))
         for weight in weights:
             block = jnp.tensordot(weight, block, axes=(0, 0))
         return block
-
-
-class _TableAxis(NamedTuple):
-    """The nodes `(n,)` of one axis, and its length if it is a ring."""
-
-    nodes: np.ndarray
-    period: float | None
 
 
 def _nodes(nodes: Any) -> tuple[np.ndarray, ...]:
@@ -174,7 +167,8 @@ def _nodes(nodes: Any) -> tuple[np.ndarray, ...]:
     # One array, a column of a table or a list of numbers is the only axis.
     several = isinstance(nodes, tuple | list) and any(np.ndim(axis) for axis in nodes)
     axes = tuple(nodes) if several else (nodes,)
-    if (not several and np.ndim(nodes) != 1) or np.size(axes[0]) == 0:
+    is_table = several or np.ndim(nodes) == 1
+    if not is_table or np.size(axes[0]) == 0:
         raise_value_error(
             "grid",
             nodes,
@@ -190,7 +184,8 @@ def _nodes(nodes: Any) -> tuple[np.ndarray, ...]:
                 "a cubic spline needs at least four",
                 "Sample more points.",
             )
-        if np.any(np.asarray(axis)[1:] <= np.asarray(axis)[:-1]):
+        array = np.asarray(axis)
+        if np.any(array[1:] <= array[:-1]):
             raise_value_error(
                 f"grid nodes of axis {i}",
                 axis,
@@ -228,7 +223,7 @@ def _periods(grid: Any, period: Period, d: int) -> tuple[float | None, ...]:
     return tuple(None if one is None else float(one) for one in given)
 
 
-def _ends_at_its_start(axis: _TableAxis, i: int) -> bool:
+def _ends_at_its_start(axis: TableAxis, i: int) -> bool:
     """Whether the last node of a ring is its first one again. **Raises** `ValueError`
     for nodes beyond that.
     """
@@ -250,9 +245,7 @@ def _ends_at_its_start(axis: _TableAxis, i: int) -> bool:
 def _join_ends(
     table: AnyArray, weights: np.ndarray, i: int, smooth: Smooth
 ) -> tuple[AnyArray, np.ndarray]:
-    """The table and the weights of axis i without its last node, which is the first one
-    again: their mean.
-    """
+    """The table and the weights with both ends of axis i, one place, joined."""
     xp = host_module(table)
     first = xp.take(table, 0, axis=i)
     last = xp.take(table, -1, axis=i)
@@ -271,11 +264,12 @@ def _join_ends(
                 allowed,
                 "Drop one of them, or give smooth= for noisy data.",
             )
-    mean = (weights[0] * first + weights[-1] * last) / (weights[0] + weights[-1])
-    rest = xp.take(table, np.arange(1, table.shape[i] - 1), axis=i)
-    return xp.concatenate([xp.expand_dims(mean, i), rest], axis=i), np.r_[
-        weights[0] + weights[-1], weights[1:-1]
-    ]
+    weight = weights[0] + weights[-1]
+    mean = (weights[0] * first + weights[-1] * last) / weight
+    inner = np.arange(1, table.shape[i] - 1)
+    rest = xp.take(table, inner, axis=i)
+    joined = xp.concatenate([xp.expand_dims(mean, i), rest], axis=i)
+    return joined, np.r_[weight, weights[1:-1]]
 
 
 def _is_smoothed(smooth: Smooth) -> bool:
@@ -294,7 +288,10 @@ def _weights(smooth: Smooth, shape: tuple[int, ...]) -> list[np.ndarray]:
     weights = [np.ones(n) for n in shape]
     if not _is_smoothed(smooth):
         return weights
-    cure = 'Give the standard error of the values, one for each value of a table of one axis, or "gcv".'
+    cure = (
+        "Give the standard error of the values, one for each value of a table of one "
+        'axis, or "gcv".'
+    )
     if _is_unknown(smooth):
         if smooth not in (True, "gcv"):
             raise_value_error(
@@ -321,109 +318,7 @@ def _weights(smooth: Smooth, shape: tuple[int, ...]) -> list[np.ndarray]:
             "on several axes all values must have the same error",
             "Give one number.",
         )
-    weights[0] = np.broadcast_to(
-        (errors if errors.ndim < 2 else errors.flat[0]) ** -2.0, shape[:1]
-    )
+    # One error of all values is a factor, which the first axis carries.
+    of_first = errors if errors.ndim < 2 else errors.flat[0]
+    weights[0] = np.broadcast_to(of_first**-2.0, shape[:1])
     return weights
-
-
-def _smooth(
-    axes: list[_TableAxis],
-    table: AnyArray,
-    weights: list[np.ndarray],
-    known_errors: bool,
-) -> tuple[list[_TableAxis], AnyArray]:
-    """The knots of a smoothing spline and its values there."""
-    knots = [
-        _TableAxis(axis.nodes[_chosen(len(axis.nodes), axis.period)], axis.period)
-        for axis in axes
-    ]
-    smoothers: list[AxisSmoother] = []
-    for axis, coarse, of_axis in zip(axes, knots, weights, strict=True):
-        spline = _spline(coarse, np.eye(len(coarse.nodes)))
-        breaks = (
-            coarse.nodes
-            if axis.period is None
-            else np.r_[coarse.nodes, coarse.nodes[0] + axis.period]
-        )
-        curvature = spline.derivative(2)(breaks)
-        smoothers.append(
-            axis_smoother(
-                spline(axis.nodes),
-                curvature,
-                np.diff(breaks),
-                of_axis,
-                axis.period is not None,
-            )
-        )
-    product = functools.reduce(lambda u, v: u[..., None] * v, weights)
-    return knots, smooth_values(table, product, smoothers, known_errors)
-
-
-def _chosen(n: int, period: float | None) -> np.ndarray:
-    """Which of n nodes are knots: all up to a number, beyond it so many at even
-    distances, the ends included.
-    """
-    if n <= CONSTANTS.most_knots:
-        return np.arange(n)
-    return (
-        np.linspace(
-            0, n if period else n - 1, CONSTANTS.most_knots, endpoint=period is None
-        )
-        .round()
-        .astype(int)
-    )
-
-
-def _spline(axis: _TableAxis, values: np.ndarray) -> Any:
-    """The cubic spline of scipy through `values` `(n, ...)` at the nodes: a banded
-    solve.
-    """
-    # scipy is a dependency of JAX; this part of it is slow to import
-    from scipy.interpolate import make_interp_spline
-
-    if axis.period is None:
-        return make_interp_spline(axis.nodes, values, k=3)
-    closed = np.r_[axis.nodes, axis.nodes[0] + axis.period]
-    return make_interp_spline(
-        closed, np.concatenate([values, values[:1]]), k=3, bc_type="periodic"
-    )
-
-
-def _into_ring(x: Array, knots: Array) -> Array:
-    """The place x of a ring in its first period, from the fourth knot to the last but
-    three.
-    """
-    period = knots[-4] - knots[3]
-    return x - period * jnp.floor((x - knots[3]) / period)
-
-
-def _basis(knots: Array, x: Point) -> tuple[Array, Array]:
-    """The index of the first of the four cubic B-splines that are not zero at x, and
-    the values (4,) of all four.
-
-    The values come from de Boor's recurrence, in which each degree is a weighted sum of
-    two splines of the degree below. Outside of the nodes the first or the last interval
-    is used, which continues its polynomial.
-    """
-    # Three knots at either end lie outside, or at the ends: the intervals are are
-    # numbered from 3 to len(knots) - 5.
-    interval = jnp.clip(
-        jnp.searchsorted(knots, x, side="right") - 1, 3, knots.shape[0] - 5
-    )
-    # the six knots on which the four splines depend
-    near = jax.lax.dynamic_slice(knots, (interval - 2,), (6,))
-    splines = [jnp.ones_like(x)]
-    for degree in (1, 2, 3):
-        # Each spline of the lower degree contributes to two of the higher degree, its
-        # own number and the next.
-        to_next = jnp.zeros_like(x)
-        raised = []
-        for r, spline in enumerate(splines):
-            left = near[3 - degree + r]
-            right = near[3 + r]
-            quotient = spline / (right - left)
-            raised.append(to_next + (right - x) * quotient)
-            to_next = (x - left) * quotient
-        splines = [*raised, to_next]
-    return interval - 3, jnp.stack(splines)

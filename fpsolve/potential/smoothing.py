@@ -5,16 +5,18 @@ On one axis the spline s minimises, among cubic splines with m knots,
     Σ_k w_k (y_k - s(x_k))² + λ ∫ s''(x)² dx
 
 With N the matrix from the values of s at the knots to those at the n nodes, Q the
-matrix of ∫ s''², and W = diag(w), the basis of Demmler and Reinsch solves Q u_j = γ_j
-NᵀWN u_j. In it s is a filter of the data,
+matrix of ∫ s''², and W = diag(w), the basis of Demmler and Reinsch solves
+Q u_j = γ_j NᵀWN u_j. In it s is a filter of the data,
 
     s(knots) = Σ_j u_j f_j (u_jᵀ Nᵀ W y),    f_j = 1 / (1 + λ γ_j)
 
 On several axes the filter is the product of those of the axes. With n values, tr =
 Π_axes Σ_j f_j and the residual R = Σ w (y - s)², λ minimises
 
-    n R / (n - tr)²      generalised cross-validation, where the errors of the values are unknown
-    R + 2 tr             the unbiased risk, with w = 1/σ², where their standard errors σ are known
+    n R / (n - tr)²      generalised cross-validation, where the errors of the values
+                         are unknown
+    R + 2 tr             the unbiased risk, with w = 1/σ², where their standard errors
+                         σ are known
 
 References: Craven and Wahba, Numer. Math. 31 (1979) 377; Demmler and Reinsch, Numer.
 Math. 24 (1975) 375; Xiao, Li and Ruppert, J. R. Stat. Soc. B 75 (2013) 577, for several
@@ -63,9 +65,11 @@ def axis_smoother(
     left = curvature[:-1]
     right = curvature[1:]
     third = spacings[:, None] / 3
-    energy = left.T @ (third * left) + right.T @ (third * right)
-    energy += (left.T @ (third * right) + right.T @ (third * left)) / 2
-    roughness, vectors = eigh(energy, design.T @ (weights[:, None] * design))
+    squares = left.T @ (third * left) + right.T @ (third * right)
+    products = left.T @ (third * right) + right.T @ (third * left)
+    energy = squares + products / 2
+    gram = design.T @ (weights[:, None] * design)
+    roughness, vectors = eigh(energy, gram)
 
     # Straight lines on an axis, and constants on a ring, have no curvature: what is
     # computed for them is rounding.
@@ -78,9 +82,11 @@ def axis_smoother(
     weakest = CONSTANTS.weakest_filter / roughness[-1]
     strongest = CONSTANTS.strongest_filter * wave_numbers**4 / roughness[-1]
     penalties = np.geomspace(weakest, strongest, CONSTANTS.penalties)
-    filters = 1 / (1 + penalties[:, None] * roughness)
     return AxisSmoother(
-        vectors.T @ (design.T * weights), vectors, design @ vectors, filters
+        analysis=vectors.T @ (design.T * weights),
+        synthesis=vectors,
+        fitted=design @ vectors,
+        filters=1 / (1 + penalties[:, None] * roughness),
     )
 
 
@@ -99,38 +105,34 @@ def smooth_values(
     of the smoothed values.
     """
     xp = host_module(values)
-    coefficients = along_axes([smoother.analysis for smoother in smoothers], values)
+    analyses = [smoother.analysis for smoother in smoothers]
+    fits = [smoother.fitted for smoother in smoothers]
+    syntheses = [smoother.synthesis for smoother in smoothers]
+    filters = [xp.asarray(smoother.filters) for smoother in smoothers]
+
+    coefficients = along_axes(analyses, values)
     # What no spline with these knots can follow; with a knot at each node it is zero.
-    outside = values - along_axes(
-        [smoother.fitted for smoother in smoothers], coefficients
-    )
+    outside = values - along_axes(fits, coefficients)
     least_residual = xp.sum(weights * outside**2)
 
     # Axis after axis, the best λ with those of the other axes held. All start in the
     # middle of their range.
-    chosen = [
-        xp.asarray(smoother.filters[CONSTANTS.penalties // 2]) for smoother in smoothers
-    ]
-    for _ in range(CONSTANTS.penalty_sweeps if len(smoothers) > 1 else 1):
-        for i, smoother in enumerate(smoothers):
-            residuals, traces = _residuals(
-                coefficients, chosen, i, xp.asarray(smoother.filters)
-            )
-            scores = _scores(
-                residuals + least_residual, traces, values.size, known_errors
-            )
-            chosen[i] = xp.asarray(smoother.filters)[xp.argmin(scores)]
-    return along_axes(
-        [smoother.synthesis for smoother in smoothers], coefficients * _product(chosen)
-    )
+    chosen = [of_axis[CONSTANTS.penalties // 2] for of_axis in filters]
+    # With one axis there are no others to wait for.
+    sweeps = CONSTANTS.penalty_sweeps if len(smoothers) > 1 else 1
+    for _ in range(sweeps):
+        for i, of_axis in enumerate(filters):
+            residuals, traces = _residuals(coefficients, chosen, i, of_axis)
+            residuals = residuals + least_residual
+            scores = _scores(residuals, traces, values.size, known_errors)
+            chosen[i] = of_axis[xp.argmin(scores)]
+    return along_axes(syntheses, coefficients * _product(chosen))
 
 
 def _residuals(
     coefficients: AnyArray, chosen: list[AnyArray], i: int, filters: AnyArray
 ) -> tuple[AnyArray, AnyArray]:
-    """Residual and trace `(L,)` for each filter of axis i, with those `chosen` for the
-    other axes.
-    """
+    """Residual and trace `(L,)` for each filter of axis i, with the others `chosen`."""
     xp = host_module(coefficients)
     others = [f if j != i else xp.ones_like(f) for j, f in enumerate(chosen)]
     # Axis i becomes the last, and the other axes the first.
@@ -145,9 +147,7 @@ def _residuals(
 def _scores(
     residuals: AnyArray, traces: AnyArray, count: int, known_errors: bool
 ) -> AnyArray:
-    """What λ minimises, for each residual and trace `(L,)` of a smoother of `count`
-    values.
-    """
+    """What λ minimises, for residuals and traces `(L,)` of `count` values."""
     if known_errors:
         return residuals + 2 * traces
     return count * residuals / (count - traces) ** 2
@@ -165,7 +165,7 @@ def along_axes(matrices: list[np.ndarray], values: AnyArray) -> AnyArray:
     """One matrix `(m_i, n_i)` applied along each axis of `values` `(*shape)`."""
     xp = host_module(values)
     for i, matrix in enumerate(matrices):
-        values = xp.moveaxis(
-            xp.tensordot(xp.asarray(matrix), values, axes=(1, i)), 0, i
-        )
+        product = xp.tensordot(xp.asarray(matrix), values, axes=(1, i))
+        # `tensordot` puts the new axis first.
+        values = xp.moveaxis(product, 0, i)
     return values

@@ -79,29 +79,27 @@ def adaptive_run(
     order = prepared.order
     local_tol = jnp.maximum(CONSTANTS.local_tol_factor * tol ** (1 + 1 / order), least)
 
+    def size(u: Array) -> Array:
+        return prepared.norm(stationary + u)
+
     def largest_error(run: Run) -> Array:
-        return jnp.max(
-            run.error / jax.vmap(lambda u: prepared.norm(stationary + u))(run.field)
-        )
+        return jnp.max(run.error / jax.vmap(size)(run.field))
 
     def unfinished(now: _Sweep) -> Array:
         too_large = largest_error(now.run) > tol
-        return (now.count == 0) | (
-            too_large & (now.count < CONSTANTS.max_sweeps) & (now.local_tol > least)
-        )
+        # At the smallest local tolerance another sweep would be the same.
+        can_improve = (now.count < CONSTANTS.max_sweeps) & (now.local_tol > least)
+        return (now.count == 0) | (too_large & can_improve)
 
     def another(now: _Sweep) -> _Sweep:
         # The global error is proportional to local_tol^(order / (order + 1)).
-        change = jnp.clip(
-            CONSTANTS.sweep_target * tol / largest_error(now.run),
-            *CONSTANTS.sweep_factors,
-        )
+        wanted = CONSTANTS.sweep_target * tol / largest_error(now.run)
+        change = jnp.clip(wanted, *CONSTANTS.sweep_factors)
         smaller = jnp.maximum(now.local_tol * change ** (1 + 1 / order), least)
         local_tol = jnp.where(now.count == 0, now.local_tol, smaller)
         run = _sweep(prepared, stationary, field, lengths, local_tol)
-        return _Sweep(
-            run._replace(calls=run.calls + now.run.calls), local_tol, now.count + 1
-        )
+        run = run._replace(calls=run.calls + now.run.calls)
+        return _Sweep(run, local_tol, now.count + 1)
 
     zeros = jnp.zeros(lengths.shape, field.dtype)
     nothing = Run(
@@ -111,9 +109,8 @@ def adaptive_run(
         fractions=jnp.zeros((len(zeros), CONSTANTS.max_double_steps), field.dtype),
         count=zeros,
     )
-    return jax.lax.while_loop(
-        unfinished, another, _Sweep(nothing, local_tol, jnp.zeros((), int))
-    ).run
+    start = _Sweep(nothing, local_tol, jnp.zeros((), int))
+    return jax.lax.while_loop(unfinished, another, start).run
 
 
 @adaptive_run.defjvp
@@ -124,10 +121,12 @@ def _(primals: Any, tangents: Any) -> Any:
     def replayed(prepared: Prepared, field: Array, lengths: Array) -> Array:
         return _replay(prepared, field, lengths, run.fractions, run.count, tol)
 
-    change = jax.jvp(
-        replayed, (prepared, field, lengths), (tangents[0], tangents[2], tangents[3])
-    )[1]
-    return run, jax.tree.map(jnp.zeros_like, run)._replace(field=change)
+    smooth = (prepared, field, lengths)
+    directions = (tangents[0], tangents[2], tangents[3])
+    _, change = jax.jvp(replayed, smooth, directions)
+    # Errors and counts are constants to derivatives.
+    no_change = jax.tree.map(jnp.zeros_like, run)
+    return run, no_change._replace(field=change)
 
 
 def _sweep(
@@ -146,10 +145,10 @@ def _sweep(
     no_fractions = jnp.zeros((CONSTANTS.max_double_steps,), dtype)
     # The first length: its local error is local_tol if the field changes by its own
     # size in 1 / slope.
-    slope = prepared.norm(prepared.operator.generator(field)) / prepared.norm(
-        stationary + field
-    )
-    first = local_tol ** (1 / (order + 1)) / jnp.where(slope > 0, slope, 1)
+    change = prepared.norm(prepared.operator.generator(field))
+    slope = change / prepared.norm(stationary + field)
+    change_allowed = local_tol ** (1 / (order + 1))
+    first = change_allowed / jnp.where(slope > 0, slope, 1)
 
     def interval(now: _State, length: Array) -> tuple[_State, Run]:
         now = now._replace(t=zero, tried=zero, count=zero, fractions=no_fractions)
@@ -161,7 +160,11 @@ def _sweep(
         error = prepared.norm(end.error) + end.residual
         # Three steps of `order` resolvents each for a double step.
         return end, Run(
-            end.field, error, 3 * order * end.tried, end.fractions, end.count
+            field=end.field,
+            error=error,
+            calls=3 * order * end.tried,
+            fractions=end.fractions,
+            count=end.count,
         )
 
     start = _State(
@@ -175,7 +178,8 @@ def _sweep(
         count=zero,
         fractions=no_fractions,
     )
-    return jax.lax.scan(interval, start, jnp.diff(lengths, prepend=0.0))[1]
+    _, run = jax.lax.scan(interval, start, jnp.diff(lengths, prepend=0.0))
+    return run
 
 
 def _attempt(
@@ -195,13 +199,10 @@ def _attempt(
 
     # The local error in units of the local tolerance, within limits that keep its
     # powers finite.
-    size = prepared.norm(taken.new_error) / (
-        prepared.norm(stationary + taken.field) * local_tol
-    )
-    largest = CONSTANTS.largest_error
-    size = jnp.where(
-        jnp.isfinite(size), jnp.maximum(size, CONSTANTS.smallest_error), largest
-    )
+    allowed = prepared.norm(stationary + taken.field) * local_tol
+    size = prepared.norm(taken.new_error) / allowed
+    least = jnp.maximum(size, CONSTANTS.smallest_error)
+    size = jnp.where(jnp.isfinite(size), least, CONSTANTS.largest_error)
 
     # A step at the resolution of time cannot be made shorter, and the number of
     # attempts is limited.
@@ -211,8 +212,11 @@ def _attempt(
     factor = _next_factor(size, now.last_error, accepted, prepared.order)
     # A last step may have been cut short by the output time. The next interval goes on
     # with the longer length.
-    proposed = jnp.where(accepted & last, jnp.maximum(now.h, h * factor), h * factor)
+    proposed = h * factor
+    longer = jnp.maximum(now.h, proposed)
+    proposed = jnp.where(accepted & last, longer, proposed)
 
+    position = now.count.astype(int)
     after = _State(
         field=taken.field,
         error=taken.error,
@@ -222,10 +226,14 @@ def _attempt(
         last_error=jnp.maximum(size, CONSTANTS.remembered_error),
         tried=now.tried + 1,
         count=now.count + 1,
-        fractions=now.fractions.at[now.count.astype(int)].set(h / length),
+        fractions=now.fractions.at[position].set(h / length),
     )
     rejected = now._replace(h=proposed, tried=now.tried + 1)
-    return jax.tree.map(lambda new, old: jnp.where(accepted, new, old), after, rejected)
+
+    def pick(new: Array, old: Array) -> Array:
+        return jnp.where(accepted, new, old)
+
+    return jax.tree.map(pick, after, rejected)
 
 
 def _double_step(
@@ -237,19 +245,16 @@ def _double_step(
     fine = two_steps(half, order, now.field, residual_tol)
     # The error so far evolves like the field, and one longer step is accurate enough
     # for it: both as one batch.
-    (coarse, error), _ = step(
-        resolvent_of(prepared, h),
-        order,
-        jnp.stack([now.field, now.error]),
-        residual_tol,
-    )
+    whole = resolvent_of(prepared, h)
+    both = jnp.stack([now.field, now.error])
+    (coarse, error), _ = step(whole, order, both, residual_tol)
+    # Richardson: the difference is 2^order - 1 times the error of the finer field.
     new_error = (fine.field - coarse) / (2**order - 1)
     return _DoubleStep(fine.field, error + new_error, new_error, fine.residual)
 
 
 def _next_factor(size: Array, last_size: Array, accepted: Array, order: int) -> Array:
-    """The factor from h to the next one, for local errors in units of the local
-    tolerance.
+    """The factor from h to the next one, by local errors in units of their tolerance.
 
     Proportional-integral control after an accepted step: the error before it damps the
     oscillations of h that stiff problems show. After a rejected one the error alone
@@ -257,9 +262,8 @@ def _next_factor(size: Array, last_size: Array, accepted: Array, order: int) -> 
     """
     proportional = CONSTANTS.proportional_exponent / (order + 1)
     integral = CONSTANTS.integral_exponent / (order + 1)
-    after_accepted = (
-        CONSTANTS.step_safety * size ** (-proportional) * last_size**integral
-    )
+    control = size ** (-proportional)
+    after_accepted = CONSTANTS.step_safety * control * last_size**integral
     after_rejected = CONSTANTS.step_safety * size ** (-1 / (order + 1))
     return jnp.where(
         accepted,
@@ -276,13 +280,12 @@ def _replay(
     count: Array,
     tol: Array,
 ) -> Array:
-    """The fields at all lengths by the same steps once more, as a program that can be
-    differentiated.
-    """
+    """The fields at all lengths by the same steps, as a differentiable program."""
     order = prepared.order
     # The residual tolerance of the first sweep, whatever was needed in later ones.
     first = CONSTANTS.residual_fraction * CONSTANTS.local_tol_factor
-    residual_tol = first * tol ** (1 + 1 / order) + 2 * jnp.finfo(field.dtype).eps
+    epsilon = jnp.finfo(field.dtype).eps
+    residual_tol = first * tol ** (1 + 1 / order) + 2 * epsilon
 
     def body(
         k: Array, parameters: tuple[Prepared, Array, Array, Array], u: Array
@@ -293,11 +296,10 @@ def _replay(
 
     def interval(u: Array, given: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         length, fractions, count = given
-        u = run_loop(
-            count.astype(int), body, (prepared, fractions, length, residual_tol), u
-        )
+        parameters = (prepared, fractions, length, residual_tol)
+        u = run_loop(count.astype(int), body, parameters, u)
         return u, u
 
-    return jax.lax.scan(
-        interval, field, (jnp.diff(lengths, prepend=0.0), fractions, count)
-    )[1]
+    intervals = (jnp.diff(lengths, prepend=0.0), fractions, count)
+    _, fields = jax.lax.scan(interval, field, intervals)
+    return fields

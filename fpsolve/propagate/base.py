@@ -1,5 +1,4 @@
-"""The protocol of a method in time for static operators: it applies the exponential of
-an operator.
+"""The protocol of a method in time for a static operator: it applies exponentials.
 
     density   p(t + s)   = exp( s L) p(t)
     waves     psi(t + s) = exp(-s e^{iw} H) psi(t),   w the Wick angle
@@ -41,8 +40,7 @@ class Picture(enum.StrEnum):
 
 
 class ProblemKind(NamedTuple):
-    """The facts about a problem that decide whether a method supports it and what it
-    costs.
+    """The facts about a problem that decide whether a method fits and what it costs.
 
     - `spectral`: whether the scheme is a spectral one; None while no scheme was chosen
     - `fokker_planck`: whether the state is a density, rather than a wave of a
@@ -215,17 +213,17 @@ def sizes(operator: Operator, picture: Picture | str, fields: Array) -> Array:
     a density, also of that which a wave p / sqrt(pi) means, or the norm of another
     wave; a constant to derivatives.
     """
-    integrate, values = (
-        jax.vmap(operator.grid.integrate),
-        jnp.abs(jax.lax.stop_gradient(fields)),
-    )
+    integrate = operator.grid.integrate
+    values = jnp.abs(jax.lax.stop_gradient(fields))
     if picture == Picture.DENSITY:
-        return integrate(values)
+        return jax.vmap(integrate)(values)
     if operator.log_sqrt_pi is not None:
-        return integrate(jnp.exp(operator.log_sqrt_pi) * values)
-    return jax.vmap(
-        lambda field: norm_in_range(field, lambda u: operator.grid.integrate(u**2))
-    )(values)
+        return jax.vmap(integrate)(jnp.exp(operator.log_sqrt_pi) * values)
+
+    def norm(field: Array) -> Array:
+        return norm_in_range(field, lambda u: integrate(u**2))
+
+    return jax.vmap(norm)(values)
 
 
 def norm_in_range(field: Array, squared: Callable[[Array], Array]) -> Array:
@@ -233,7 +231,8 @@ def norm_in_range(field: Array, squared: Callable[[Array], Array]) -> Array:
     themselves are out of range.
     """
     largest = jnp.max(jnp.abs(field))
-    return largest * jnp.sqrt(squared(field / jnp.where(largest > 0, largest, 1)))
+    scaled = field / jnp.where(largest > 0, largest, 1)
+    return largest * jnp.sqrt(squared(scaled))
 
 
 def split_stationary(

@@ -1,7 +1,8 @@
 """`fp.Chebyshev`: the Chebyshev expansion of the exponential: exact in time, for
 symmetric H, in any dimension.
 
-    exp(-s H) = e^{-s lo} sum_k c_k T_k(X),      X = 1 - 2 (H - lo) / (hi - lo),      z = s (hi - lo) / 2
+    exp(-s H) = e^{-s lo} sum_k c_k T_k(X),
+    X = 1 - 2 (H - lo) / (hi - lo),      z = s (hi - lo) / 2
 
 c_k falls like exp(-k^2 / 2z), so the number of products grows as the square root of s
 |H|, not as s |H|. The sums are in `chebyshev_expansion.py`. If mass is conserved, the
@@ -99,7 +100,8 @@ class Chebyshev(Propagator):
             stretch,
             "Give 1.0, or more where the bounds are too narrow.",
         )
-        self.ranks, self.stretch = ranks, float(stretch)
+        self.ranks = ranks
+        self.stretch = float(stretch)
 
     def unsupported(self, kind: ProblemKind) -> Reason | None:
         """A density without a symmetric H; ranks that do not fit the grid."""
@@ -132,7 +134,14 @@ class Chebyshev(Propagator):
         volumes.
         """
         positivity = "shown" if spectral else "rounding"
-        return Keeps("rounding", positivity, "rounding", "rounding", "tol", "√t")
+        return Keeps(
+            mass="rounding",
+            positivity=positivity,
+            gibbs="rounding",
+            symmetry="rounding",
+            order="tol",
+            calls="√t",
+        )
 
     def prepare(self, operator: Operator, picture: Picture) -> Prepared:
         """Bounds of the spectrum: those of the operator.
@@ -141,22 +150,23 @@ class Chebyshev(Propagator):
         basis. A Lanczos iteration would take more products than a tighter bound saves,
         and its estimate may be too low: the recurrence then diverges.
         """
-        contraction = (
-            operator.contraction if isinstance(operator, TensorOperator) else None
-        )
-        if contraction is not None and picture != Picture.DENSITY:
-            highest = jax.lax.stop_gradient(contraction.highest)
-            return Prepared(
-                operator, jnp.zeros_like(highest), highest, contraction, picture
-            )
-        lowest, highest = operator.bounds
-        highest = lowest + self.stretch * (highest - lowest)
+        contraction = None
+        if isinstance(operator, TensorOperator) and picture != Picture.DENSITY:
+            contraction = operator.contraction
+        if contraction is not None:
+            # H of a process has no negative level.
+            highest = contraction.highest
+            lowest = jnp.zeros_like(highest)
+        else:
+            lowest, highest = operator.bounds
+            highest = lowest + self.stretch * (highest - lowest)
+        # The sum does not depend on the bounds, so they are constants to derivatives.
         return Prepared(
-            operator,
-            jax.lax.stop_gradient(lowest),
-            jax.lax.stop_gradient(highest),
-            None,
-            picture,
+            operator=operator,
+            lowest=jax.lax.stop_gradient(lowest),
+            highest=jax.lax.stop_gradient(highest),
+            contraction=contraction,
+            picture=picture,
         )
 
     def apply(
@@ -168,20 +178,20 @@ class Chebyshev(Propagator):
         # At another Wick angle the number of terms depends on each length, and they
         # cannot share one recurrence.
         if wick != 0:
-            return in_turn(
-                lambda u, length: _rotated(prepared, u, length, tol, wick),
-                field,
-                lengths,
-            )
+
+            def one(u: Array, length: Array) -> Step:
+                return _rotated(prepared, u, length, tol, wick)
+
+            return in_turn(one, field, lengths)
         size = CONSTANTS.times_together
         if len(lengths) <= size:
             return _propagate(prepared, field, lengths, tol, wick)
         # All groups have one size, so that there is one program: the last is filled up
         # with its last length.
         groups = -(-len(lengths) // size)
-        padded = jnp.concatenate(
-            [lengths, jnp.broadcast_to(lengths[-1], (groups * size - len(lengths),))]
-        )
+        missing = groups * size - len(lengths)
+        copies = jnp.broadcast_to(lengths[-1], (missing,))
+        padded = jnp.concatenate([lengths, copies]).reshape(groups, size)
 
         def group(
             carry: tuple[Array, Array, Array], lengths: Array
@@ -192,17 +202,15 @@ class Chebyshev(Propagator):
             return (taken.field[-1], lengths[-1], taken.error[-1]), taken
 
         zero = jnp.zeros((), lengths.dtype)
-        _, steps = jax.lax.scan(
-            group, (field, zero, zero), padded.reshape(groups, size)
-        )
+        _, steps = jax.lax.scan(group, (field, zero, zero), padded)
 
         def without_groups(u: Array) -> Array:
             return u.reshape(-1, *u.shape[2:])[: len(lengths)]
 
         return Step(
-            without_groups(steps.field),
-            jnp.sum(steps.calls),
-            without_groups(steps.error),
+            field=without_groups(steps.field),
+            calls=jnp.sum(steps.calls),
+            error=without_groups(steps.error),
         )
 
 
@@ -248,8 +256,12 @@ def _propagate(
     else:
         expansion = expand_rotated(prepared, rest, lengths[0], truncation, wick)
         rest = expansion.fields
+
+    def without_stationary(u: Array) -> Array:
+        return split_stationary(operator, prepared.picture, u)[1]
+
     # Rounding puts a little of the stationary part back into the rest.
-    rest = jax.vmap(lambda u: split_stationary(operator, prepared.picture, u)[1])(rest)
+    rest = jax.vmap(without_stationary)(rest)
 
     # T_k(X) field grows exponentially if a level lies outside of the bounds, and so do
     # what is left out and rounding.
@@ -259,17 +271,18 @@ def _propagate(
     left = sizes(operator, prepared.picture, rest)
     units = CONSTANTS.level_error if wick == 0 else CONSTANTS.level_error_rotated
     by_levels = units * epsilon * (prepared.highest - prepared.lowest) * lengths
+    by_terms = (truncation + 4 * epsilon) * grown * size
     if has_stationary_state(operator):
-        error = (truncation + 4 * epsilon) * grown * size + by_levels * left
+        error = by_terms + by_levels * left
     else:
         # The field itself decays: the error is relative to what is left of it.
         decay = jnp.exp(-lengths * jnp.cos(wick) * prepared.lowest)
-        error = (truncation + 4 * epsilon) * grown * size * decay / jnp.where(
-            left > 0, left, 1
-        ) + by_levels
+        error = by_terms * decay / jnp.where(left > 0, left, 1) + by_levels
     # Where half of the digits are lost the bounds are wrong: an infinite error makes a
     # plan with wider ones.
     within = expansion.growth <= epsilon**-0.5
     return Step(
-        stationary + rest, expansion.calls, jnp.where(within, error + missing, jnp.inf)
+        field=stationary + rest,
+        calls=expansion.calls,
+        error=jnp.where(within, error + missing, jnp.inf),
     )

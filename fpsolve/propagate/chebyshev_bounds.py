@@ -1,5 +1,4 @@
-"""The lowest level of a spectrum, as exactly as a Chebyshev expansion of a long time
-needs it.
+"""The lowest level of a spectrum, as exactly as an expansion of a long time needs it.
 
     exp(-s H) = e^{-s lo} sum_k c_k T_k(X)
 
@@ -51,10 +50,10 @@ def with_lowest_level(prepared: Prepared, field: Array, last: Array) -> Prepared
         return field, level, fixed.norm(product - level * field)
 
     def unfinished(state: _Search) -> Array:
-        shown = (state.lowest == state.candidate) & (
-            (state.level - state.lowest) * last <= 1
-        )
-        return ~shown & (state.rounds < CONSTANTS.lowest_rounds)
+        is_bound = state.lowest == state.candidate
+        # Then the sum of the last expansion loses no more than a factor of e.
+        is_near = (state.level - state.lowest) * last <= 1
+        return ~(is_bound & is_near) & (state.rounds < CONSTANTS.lowest_rounds)
 
     def refine(state: _Search) -> _Search:
         length = jnp.minimum(last, reach / (state.level - state.candidate))
@@ -68,27 +67,36 @@ def with_lowest_level(prepared: Prepared, field: Array, last: Array) -> Prepared
         # state than before.
         holds = expansion.growth <= CONSTANTS.max_growth
         lowest = jnp.where(holds, state.candidate, state.lowest)
-        candidate = jnp.where(
-            holds & found, jnp.maximum(lowest, level - residual - rounding), lowest
-        )
+        higher = jnp.maximum(lowest, level - residual - rounding)
+        candidate = jnp.where(holds & found, higher, lowest)
         # Nothing is left of a field that decays below the smallest number, or that grew
         # beyond the largest one.
         field = jnp.where(found, field, state.field)
         level = jnp.where(found, level, state.level)
         rounds = jnp.where(found | ~holds, state.rounds + 1, CONSTANTS.lowest_rounds)
-        return _Search(field, lowest, candidate, level, rounds)
+        return _Search(
+            field=field,
+            lowest=lowest,
+            candidate=candidate,
+            level=level,
+            rounds=rounds,
+        )
 
     field, level, _ = measured(jnp.abs(jax.lax.stop_gradient(field)))
     lowest = fixed.lowest - rounding
-    found = jax.lax.while_loop(
-        unfinished, refine, _Search(field, lowest, lowest, level, jnp.zeros((), int))
+    start = _Search(
+        field=field,
+        lowest=lowest,
+        candidate=lowest,
+        level=level,
+        rounds=jnp.zeros((), int),
     )
+    found = jax.lax.while_loop(unfinished, refine, start)
     return dataclasses.replace(prepared, lowest=found.lowest)
 
 
 class _Search(NamedTuple):
-    """A positive field, its level (the Rayleigh quotient), and bounds of the lowest
-    level.
+    """A positive field, its level (the Rayleigh quotient), bounds of the lowest level.
 
     `lowest` is below all levels that the field has parts of, as an expansion showed;
     `candidate` may be higher, by the residual of the field.

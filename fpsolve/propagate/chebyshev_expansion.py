@@ -1,11 +1,12 @@
-"""Chebyshev sums of the exponential: coefficients, the number of terms, and the two
-recurrences.
+"""Chebyshev sums of the exponential: coefficients, number of terms, two recurrences.
 
 With H scaled to X = 1 - 2 (H - lo) / (hi - lo) on [-1, 1] and z = s (hi - lo) / 2,
 
     exp(-s H) = e^{-s lo} sum_k c_k T_k(X),      c_k = (2 - [k = 0]) e^{-z} I_k(z),
-    T_{k+1} = 2 X T_k - T_{k-1}                       many lengths s: one recurrence, a sum each
-    b_k = c_k + 2 X b_{k+1} - b_{k+2}                 one length: Clenshaw's recurrence, which needs no sum
+
+    T_{k+1} = 2 X T_k - T_{k-1}           many lengths s: one recurrence, a sum each
+    b_k = c_k + 2 X b_{k+1} - b_{k+2}     one length: Clenshaw's recurrence, which
+                                          needs no sum
 
 The coefficients come from the integral e^{-z} I_k(z) = (1/pi) int_0^pi e^{-z (1 - cos
 u)} cos(k u) du by the midpoint rule, which here is accurate to rounding for every z and
@@ -33,7 +34,7 @@ from .contraction import Contraction
 
 
 class Prepared(eqx.Module):
-    """The operator, the bounds of its spectrum, and a smaller basis where there is one."""
+    """The operator, the bounds of its spectrum, and a smaller basis if there is one."""
 
     operator: Operator
     lowest: Array
@@ -42,16 +43,12 @@ class Prepared(eqx.Module):
     picture: Picture = eqx.field(static=True)
 
     def product(self, field: Array) -> Array:
-        """H times a field in its picture, or H_c times its coefficients in the smaller
-        basis.
-        """
+        """H times a field, or H_c times its coefficients in the smaller basis."""
         if self.contraction is not None:
             return self.contraction.hamiltonian(field)
-        return (
-            -self.operator.generator(field)
-            if self.picture == Picture.DENSITY
-            else self.operator.hamiltonian(field)
-        )
+        if self.picture == Picture.DENSITY:
+            return -self.operator.generator(field)
+        return self.operator.hamiltonian(field)
 
     def norm(self, field: Array) -> Array:
         """The norm of the wave of a field in the grid's weights, to which errors are
@@ -61,17 +58,16 @@ class Prepared(eqx.Module):
         if self.contraction is not None:
             weight = node_weights(self.operator).ravel()[0]
             return jax.lax.stop_gradient(jnp.sqrt(weight) * jnp.linalg.norm(field))
-        return norm_in_range(
-            jax.lax.stop_gradient(field), lambda u: self.scalar_product(u, u)
-        )
+        field = jax.lax.stop_gradient(field)
+        return norm_in_range(field, lambda u: self.scalar_product(u, u))
 
     def scalar_product(self, a: Array, b: Array) -> Array:
-        """The scalar product of the waves of two fields of all nodes, in the grid's
-        weights.
-        """
-        log_sqrt_pi, weights = self.operator.log_sqrt_pi, node_weights(self.operator)
+        """The scalar product of the waves of two fields, in the grid's weights."""
+        log_sqrt_pi = self.operator.log_sqrt_pi
+        weights = node_weights(self.operator)
         if self.picture == Picture.DENSITY and log_sqrt_pi is not None:
-            a, b = divide_by_sqrt_pi(a, log_sqrt_pi), divide_by_sqrt_pi(b, log_sqrt_pi)
+            a = divide_by_sqrt_pi(a, log_sqrt_pi)
+            b = divide_by_sqrt_pi(b, log_sqrt_pi)
         return jnp.sum(weights * (jnp.conj(a) * b).real)
 
 
@@ -112,36 +108,33 @@ def expand(
     z = lengths * (prepared.highest - prepared.lowest) / 2
     # For a large z the integrand e^{-2 z sin^2(u/2)} is narrow: only the angles where
     # it is above rounding are used.
-    end = 2 * jax.lax.stop_gradient(
-        jnp.arcsin(jnp.sqrt(jnp.minimum(1.0, window / jnp.maximum(z, window))))
-    )
-    angles = end[:, None] * (jnp.arange(nodes) + 0.5).astype(field.real.dtype) / nodes
-    weights = (
-        end[:, None]
-        / (nodes * jnp.pi)
-        * jnp.exp(-2 * z[:, None] * jnp.sin(angles / 2) ** 2)
-    )
+    sin_squared = jnp.minimum(1.0, window / jnp.maximum(z, window))
+    end = 2 * jax.lax.stop_gradient(jnp.arcsin(jnp.sqrt(sin_squared)))
+    midpoints = (jnp.arange(nodes) + 0.5).astype(field.real.dtype)
+    angles = end[:, None] * midpoints / nodes
+    exponent = -2 * z[:, None] * jnp.sin(angles / 2) ** 2
+    integrand = jnp.exp(exponent)
+    weights = end[:, None] / (nodes * jnp.pi) * integrand
     # Terms beyond the counts are set to zero: for a large k the nodes of the integral
     # would alias to a small k.
     counts = _terms(z, truncation)
     block = CONSTANTS.block
-    coefficients = _Coefficients(angles, weights, counts, -(-jnp.max(counts) // block))
+    blocks = -(-jnp.max(counts) // block)  # rounded up
+    coefficients = _Coefficients(angles, weights, counts, blocks)
     # Clenshaw's recurrence saves the sum of a single length. It never forms T_k, which
     # would show bounds of the spectrum that are too narrow; those of finite volumes
     # never are, where the lowest level is known.
-    if (
-        prepared.operator.positive
-        and has_stationary_state(prepared.operator)
-        and len(lengths) == 1
-    ):
+    operator = prepared.operator
+    safe_bounds = operator.positive and has_stationary_state(operator)
+    if safe_bounds and len(lengths) == 1:
         total = _clenshaw(prepared, field, coefficients)
         growth = jnp.zeros((), field.real.dtype)
     else:
         total, growth = _sums(prepared, field, coefficients)
-    decay = jnp.exp(-lengths * prepared.lowest).reshape(-1, *[1] * field.ndim)
-    return Expansion(
-        decay * total, (coefficients.blocks * block).astype(field.real.dtype), growth
-    )
+    decay = jnp.exp(-lengths * prepared.lowest)
+    decay = decay.reshape(-1, *[1] * field.ndim)
+    calls = (coefficients.blocks * block).astype(field.real.dtype)
+    return Expansion(decay * total, calls, growth)
 
 
 def expand_rotated(
@@ -150,23 +143,22 @@ def expand_rotated(
     """exp(-s e^{iw} H) times a field for one length, at any Wick angle w."""
     nodes = CONSTANTS.wick_nodes
     block = CONSTANTS.block
-    rotation = jnp.exp(1j * wick).astype(jnp.result_type(field, jnp.complex64))
+    complex_dtype = jnp.result_type(field, jnp.complex64)
+    rotation = jnp.exp(1j * wick).astype(complex_dtype)
     size = length * (prepared.highest - prepared.lowest) / 2
     # The integrand oscillates |z| times, so long times are cut into pieces that the
     # nodes resolve.
-    pieces = jnp.maximum(
-        1, jnp.ceil(jax.lax.stop_gradient(size) / CONSTANTS.wick_size)
-    ).astype(int)
+    pieces = jnp.ceil(jax.lax.stop_gradient(size) / CONSTANTS.wick_size)
+    pieces = jnp.maximum(1, pieces).astype(int)
     z = rotation * size / pieces
-    angles = jnp.pi * (jnp.arange(nodes) + 0.5).astype(field.real.dtype) / nodes
+    midpoints = (jnp.arange(nodes) + 0.5).astype(field.real.dtype)
+    angles = jnp.pi * midpoints / nodes
     weights = jnp.exp(-2 * z * jnp.sin(angles / 2) ** 2) / nodes
     # Beyond k = |z| the coefficients of an oscillation fall faster than exponentially.
-    terms = abs(jax.lax.stop_gradient(z))
-    terms = (
-        terms
-        + CONSTANTS.wick_airy_widths * terms ** (1 / 3)
-        + CONSTANTS.wick_extra_terms
-    )
+    magnitude = abs(jax.lax.stop_gradient(z))
+    airy_width = magnitude ** (1 / 3)
+    terms = magnitude + CONSTANTS.wick_airy_widths * airy_width
+    terms = terms + CONSTANTS.wick_extra_terms
     blocks = terms.astype(int) // block + 1
     counts = (blocks * block)[None]
     factor = jnp.exp(-rotation * length * prepared.lowest / pieces)
@@ -177,42 +169,34 @@ def expand_rotated(
         carry: tuple[Array, Array],
     ) -> tuple[Array, Array]:
         prepared, angles, weights, factor, counts, blocks = parameters
+        field, largest_growth = carry
         coefficients = _Coefficients(angles[None], weights[None], counts, blocks)
-        total, growth = _sums(prepared, carry[0], coefficients)
-        return factor * total[0], jnp.maximum(carry[1], growth)
+        total, growth = _sums(prepared, field, coefficients)
+        return factor * total[0], jnp.maximum(largest_growth, growth)
 
     field = field.astype(rotation.dtype)
     # The counts depend on the levels, which a derivative may trace: the body takes them
     # as arguments.
     parameters = (prepared, angles, weights, factor, counts, blocks)
-    total, growth = run_loop(
-        pieces, piece, parameters, (field, jnp.zeros((), field.real.dtype))
-    )
-    return Expansion(
-        total[None], (pieces * blocks * block).astype(angles.dtype), growth
-    )
+    start = (field, jnp.zeros((), field.real.dtype))
+    total, growth = run_loop(pieces, piece, parameters, start)
+    calls = (pieces * blocks * block).astype(angles.dtype)
+    return Expansion(total[None], calls, growth)
 
 
 def _action(prepared: Prepared, field: Array) -> Array:
     """X times the field, X = 1 - 2 (H - lo) / (hi - lo), in its picture."""
-    return field - 2 / (prepared.highest - prepared.lowest) * (
-        prepared.product(field) - prepared.lowest * field
-    )
+    shifted = prepared.product(field) - prepared.lowest * field
+    return field - 2 / (prepared.highest - prepared.lowest) * shifted
 
 
 def _block_of(coefficients: _Coefficients, start: Array) -> Array:
-    """c_k for one block of values of k from `start`, `(block, T)`; zero beyond the
-    counts.
-    """
+    """c_k for one block of k from `start`, `(block, T)`; zero beyond the counts."""
     k = start + jnp.arange(CONSTANTS.block)
-    values = jnp.einsum(
-        "tj,ktj->kt",
-        coefficients.weights,
-        jnp.cos(k[:, None, None] * coefficients.angles),
-    )
-    return jnp.where(
-        k[:, None] < coefficients.counts, jnp.where(k == 0, 1, 2)[:, None] * values, 0
-    )
+    cosines = jnp.cos(k[:, None, None] * coefficients.angles)
+    integrals = jnp.einsum("tj,ktj->kt", coefficients.weights, cosines)
+    values = jnp.where(k == 0, 1, 2)[:, None] * integrals
+    return jnp.where(k[:, None] < coefficients.counts, values, 0)
 
 
 def _sums(
@@ -233,21 +217,20 @@ def _sums(
             total = total + jnp.multiply.outer(c[2 * k], now)
             before = 2 * _action(prepared, now) - before
             total = total + jnp.multiply.outer(c[2 * k + 1], before)
-            return before, 2 * _action(prepared, before) - now, total
+            now = 2 * _action(prepared, before) - now
+            return before, now, total
 
         return jax.lax.fori_loop(0, CONSTANTS.block // 2, two_steps, carry)
 
-    total = jnp.zeros(
-        (len(coefficients.angles), *field.shape),
-        jnp.result_type(field, coefficients.weights),
-    )
+    dtype = jnp.result_type(field, coefficients.weights)
+    total = jnp.zeros((len(coefficients.angles), *field.shape), dtype)
     # T_{-1} = T_1 = X starts the recurrence.
     start = (_action(prepared, field), field, total)
-    last, _, total = run_loop(
-        coefficients.blocks, block, (prepared, coefficients), start
-    )
+    parameters = (prepared, coefficients)
+    last, _, total = run_loop(coefficients.blocks, block, parameters, start)
     size = prepared.norm(field)
-    return total, prepared.norm(last) / jnp.where(size > 0, size, 1)
+    growth = prepared.norm(last) / jnp.where(size > 0, size, 1)
+    return total, growth
 
 
 def _clenshaw(prepared: Prepared, field: Array, coefficients: _Coefficients) -> Array:
@@ -265,20 +248,19 @@ def _clenshaw(prepared: Prepared, field: Array, coefficients: _Coefficients) -> 
 
         def two_steps(k: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
             beyond, ahead = carry
-            beyond = c[size - 1 - 2 * k] * field + 2 * _action(prepared, ahead) - beyond
+            i = size - 1 - 2 * k
+            beyond = c[i] * field + 2 * _action(prepared, ahead) - beyond
             # The last step gives b_0 - X b_1, which is the sum, instead of b_0.
-            twice = jnp.where(lowest + size - 2 - 2 * k == 0, 1, 2)
-            ahead = (
-                c[size - 2 - 2 * k] * field + twice * _action(prepared, beyond) - ahead
-            )
+            twice = jnp.where(lowest + i - 1 == 0, 1, 2)
+            ahead = c[i - 1] * field + twice * _action(prepared, beyond) - ahead
             return beyond, ahead
 
         return jax.lax.fori_loop(0, size // 2, two_steps, carry)
 
     zero = jnp.zeros_like(field)
-    return run_loop(
-        coefficients.blocks, block, (prepared, field, coefficients), (zero, zero)
-    )[1][None]
+    parameters = (prepared, field, coefficients)
+    _, total = run_loop(coefficients.blocks, block, parameters, (zero, zero))
+    return total[None]
 
 
 def _terms(z: Array, truncation: Array) -> Array:
@@ -286,15 +268,17 @@ def _terms(z: Array, truncation: Array) -> Array:
     z) ), is below `truncation`.
     """
     # At z = 0 one term is enough, and the quotients below must stay finite.
-    z = jnp.maximum(jax.lax.stop_gradient(z), jnp.finfo(z.dtype).tiny ** 0.5)
+    tiny = jnp.finfo(z.dtype).tiny ** 0.5
+    z = jnp.maximum(jax.lax.stop_gradient(z), tiny)
     exponent = -jnp.log(jax.lax.stop_gradient(truncation))
     # The start lies beyond the root. The exponent is convex, so that Newton's iteration
     # comes down to the root from there without passing it.
     k = jnp.sqrt(2 * z * exponent) + exponent
 
     def newton(_: Array, k: Array) -> Array:
-        ratio = jnp.arcsinh(k / z)
-        return k - (k * ratio + z - jnp.hypot(z, k) - exponent) / ratio
+        slope = jnp.arcsinh(k / z)
+        value = k * slope + z - jnp.hypot(z, k) - exponent
+        return k - value / slope
 
     # A loop, not six copies: they would take a sixth of the compile time of a run.
     k = jax.lax.fori_loop(0, CONSTANTS.term_iterations, newton, k)

@@ -92,8 +92,8 @@ class PropagateConstants:
     # Points up to which the exponential of a matrix that is not symmetric is the
     # fastest method: measured, by which benchmark is not recorded
     dense_general_points: int = 256
-    # |t (e_a - e_b)| below which a divided difference of the exponential is its derivative: derived, the square root of
-    # the rounding of float64
+    # |t (e_a - e_b)| below which a divided difference of the exponential is its
+    # derivative: derived, the square root of the rounding of float64
     equal_levels: float = 1e-8
     # Relative rounding of an eigenvalue of H above which a level is taken from A
     # instead: a free choice, the tightest tolerance that is usual; a slow mode is

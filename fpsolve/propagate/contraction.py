@@ -1,14 +1,15 @@
 """A smaller basis for slow waves: the lowest functions of each axis, and the points at
 which they are localised.
 
-    H = sum_i h_i + W,     h_i = T_i + v_i(x_i),     v_i the mean of V over the other axes, weighted by sqrt(pi)
-    h_i q_a = e_a q_a,     rotations of the lowest k_i of them that make x_i diagonal: points X_i, functions B_i
-    H_c = sum_i B_i^T h_i B_i + W(X),     psi = B c
+    H = sum_i h_i + W,      h_i = T_i + v_i(x_i),      h_i q_a = e_a q_a
+    H_c = sum_i B_i^T h_i B_i + W(X),      psi = B c
 
-k_i functions replace n_i nodes, and the highest level falls from that of the steepest
-wall to about the sum of the highest e_a kept. What H_c misses of H psi is measured at
-the end, and turned into an error by the first order of perturbation theory with sum_i
-h_i in the place of H.
+v_i is the mean of V over the other axes, weighted by sqrt(pi). The functions B_i are
+rotations of the lowest k_i of the q_a that make x_i diagonal, with the points X_i. k_i
+functions replace n_i nodes, and the highest level falls from that of the steepest wall
+to about the sum of the highest e_a kept. What H_c misses of H psi is measured at the
+end, and turned into an error by the first order of perturbation theory with sum_i h_i
+in the place of H.
 
 References: Bacic and Light, Annu. Rev. Phys. Chem. 40 (1989) 469; Echave and Clary,
 Chem. Phys. Lett. 190 (1992) 225.
@@ -20,7 +21,6 @@ from typing import NamedTuple, TypeAlias
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from ..core.apply_along_axis import matmul_along_axis
@@ -29,7 +29,7 @@ from ..equation import Equation, QuantumPotential
 from ..grid import sample_product
 from ..operator import Operator
 from ..operator.tensor import Kinetic, TensorOperator
-from .base import Picture, node_weights, split_stationary
+from .base import node_weights
 from .constants import CONSTANTS
 
 # A function that evaluates V on products of positions, one array for each product.
@@ -61,16 +61,6 @@ class _Bases(NamedTuple):
     mixed: tuple[tuple[Array, ...], ...]
 
 
-class RankErrors(NamedTuple):
-    """For one axis: the `ranks` to choose from `(m,)`, the L1 `error` of each, and the
-    highest `energy` it keeps.
-    """
-
-    ranks: Array
-    error: Array
-    energy: Array
-
-
 class Contraction(eqx.Module):
     """H_c, and what its error is estimated by.
 
@@ -96,12 +86,11 @@ class Contraction(eqx.Module):
 
     def hamiltonian(self, coefficients: Array) -> Array:
         """H_c c."""
-        answer = self.coupling * coefficients
+        d = len(self.matrices)
+        image = self.coupling * coefficients
         for i, matrix in enumerate(self.matrices):
-            answer = answer + matmul_along_axis(
-                i, matrix, coefficients, len(self.matrices)
-            )
-        return answer
+            image = image + matmul_along_axis(i, matrix, coefficients, d)
+        return image
 
     def error(
         self, operator: Operator, lost: Array, coefficients: Array, lengths: Array
@@ -126,10 +115,10 @@ class Contraction(eqx.Module):
             not_coupled = separable(
                 self.axes, missed, lambda e: length / (1 + e * length)
             )
-            return CONSTANTS.contraction_safety * (
-                mass(not_coupled) + mass(not_started)
-            )
+            both = mass(not_coupled) + mass(not_started)
+            return CONSTANTS.contraction_safety * both
 
+        # An error estimate is a constant to derivatives.
         return jax.lax.stop_gradient(jax.vmap(error_of)(coefficients, lengths))
 
 
@@ -146,7 +135,7 @@ def contractible(operator: Operator) -> bool:
 
 
 def axes_of(operator: TensorOperator) -> tuple[Axis, ...]:
-    """The separable problem of a reversible Fokker-Planck equation in the wave picture."""
+    """The separable problem of a reversible Fokker-Planck equation as a wave."""
     assert operator.potential_term is not None
     axes = []
     for i, term in enumerate(operator.terms):
@@ -154,7 +143,8 @@ def axes_of(operator: TensorOperator) -> tuple[Axis, ...]:
         # With the weights of the stationary wave: where there is no wave, V does not
         # matter.
         potential_term = _mean(operator, i, operator.potential_term)
-        energies, functions = jnp.linalg.eigh(term.matrix + jnp.diag(potential_term))
+        hamiltonian = term.matrix + jnp.diag(potential_term)
+        energies, functions = jnp.linalg.eigh(hamiltonian)
         axes.append(Axis(functions, energies, potential_term))
     return tuple(axes)
 
@@ -185,18 +175,24 @@ def _functions(
     bases, matrices, points = [], [], []
     for axis, places, rank in zip(axes, nodes, ranks, strict=True):
         low = axis.functions[:, :rank]
+        position = low.T @ (places.astype(dtype)[:, None] * low)
         # Diagonalising x in the lowest functions gives points, and functions that are
         # each localised at one of them.
-        x, rotation = jnp.linalg.eigh(low.T @ (places.astype(dtype)[:, None] * low))
+        x, rotation = jnp.linalg.eigh(position)
         bases.append(low @ rotation)
         matrices.append(rotation.T @ (axis.energies[:rank, None] * rotation))
         points.append(x.astype(nodes[0].dtype))
     few = [x[part] for x, part in zip(nodes, _few_nodes(operator), strict=True)]
-    d = len(axes)
-    mixed = tuple(
-        tuple(points[j] if j == i else few[j] for j in range(d)) for i in range(d)
+    mixed = []
+    for i, point in enumerate(points):
+        mixed.append((*few[:i], point, *few[i + 1 :]))
+    return _Bases(
+        axes=axes,
+        bases=tuple(bases),
+        matrices=tuple(matrices),
+        points=tuple(points),
+        mixed=tuple(mixed),
     )
-    return _Bases(axes, tuple(bases), tuple(matrices), tuple(points), mixed)
 
 
 @shape_program
@@ -213,15 +209,13 @@ def _couple(
     dtype = axes[0].energies.dtype
     coupling = potential_terms[0].astype(dtype)
     for i, potential_term in enumerate(potential_terms[1:]):
-        coupling = coupling - _along_axis(
-            _mean(operator, i, potential_term.astype(dtype)), i, d
-        )
+        mean = _mean(operator, i, potential_term.astype(dtype))
+        coupling = coupling - along_axis(mean, i, d)
     # Each h_i in the basis is at most its highest energy, and W at most its largest
     # value.
-    highest = sum(
-        (axis.energies[rank - 1] for axis, rank in zip(axes, ranks, strict=True)),
-        jnp.max(coupling),
-    )
+    highest = jnp.max(coupling)
+    for axis, rank in zip(axes, ranks, strict=True):
+        highest = highest + axis.energies[rank - 1]
     return Contraction(bases, matrices, coupling, highest, axes)
 
 
@@ -229,9 +223,7 @@ def _couple(
 def sample_potential_terms(
     equation: Equation, positions: tuple[tuple[Array, ...], ...]
 ) -> tuple[Array, ...]:
-    """The quantum potential of a static Fokker-Planck equation, on products of
-    positions.
-    """
+    """The quantum potential of a static process, on products of positions."""
     potential_term = QuantumPotential(equation, jnp.ones(()))
     return tuple(sample_product(potential_term, product) for product in positions)
 
@@ -244,14 +236,15 @@ def _few_nodes(operator: TensorOperator) -> list[Array]:
     where the box is wide, and v_i would be that of a slice on which no mass is.
     """
     assert operator.log_sqrt_pi is not None
-    shares = (jnp.arange(CONSTANTS.mean_nodes) + 0.5) / CONSTANTS.mean_nodes
+    fractions = (jnp.arange(CONSTANTS.mean_nodes) + 0.5) / CONSTANTS.mean_nodes
+    sqrt_pi = jnp.exp(operator.log_sqrt_pi)
     found = []
-    for i in range(operator.log_sqrt_pi.ndim):
-        others = tuple(j for j in range(operator.log_sqrt_pi.ndim) if j != i)
-        below = jnp.cumsum(jnp.sum(jnp.exp(operator.log_sqrt_pi), others))
-        found.append(
-            jnp.clip(jnp.searchsorted(below, shares * below[-1]), 0, len(below) - 1)
-        )
+    for i in range(sqrt_pi.ndim):
+        others = tuple(j for j in range(sqrt_pi.ndim) if j != i)
+        below = jnp.cumsum(jnp.sum(sqrt_pi, others))
+        indices = jnp.searchsorted(below, fractions * below[-1])
+        # By rounding the last quantile may lie beyond the sum.
+        found.append(jnp.clip(indices, 0, len(below) - 1))
     return found
 
 
@@ -263,6 +256,7 @@ def _mean(operator: TensorOperator, i: int, values: Array) -> Array:
     others = tuple(j for j in range(values.ndim) if j != i)
     few = _few_nodes(operator)
     weights = jnp.sum(jnp.exp(operator.log_sqrt_pi), i, keepdims=True)
+    # `contract` has sampled V on the few nodes of the other axes only.
     on_all_nodes = values.shape == operator.grid.shape
     for j in others:
         weights = jnp.take(weights, few[j], axis=j)
@@ -270,7 +264,7 @@ def _mean(operator: TensorOperator, i: int, values: Array) -> Array:
     return jnp.sum(values * weights, others) / jnp.sum(weights)
 
 
-def _along_axis(values: Array, i: int, d: int) -> Array:
+def along_axis(values: Array, i: int, d: int) -> Array:
     """`values` `(n_i,)` shaped to multiply or add to fields of d axes along axis i."""
     return values.reshape(-1, *[1] * (d - 1 - i))
 
@@ -285,102 +279,13 @@ def separable(
     overestimated.
     """
     d = len(axes)
-    energies = sum(
-        (_along_axis(axis.energies, i, d) for i, axis in enumerate(axes)), jnp.zeros(())
-    )
-    energies = jnp.maximum(energies - jnp.maximum(energies.ravel()[0], 0), 0)
+    energies = jnp.zeros(())
+    for i, axis in enumerate(axes):
+        energies = energies + along_axis(axis.energies, i, d)
+    lowest = jnp.maximum(energies.ravel()[0], 0)
+    energies = jnp.maximum(energies - lowest, 0)
     inside = _all_axes([a.functions.T for a in axes], wave)
     return _all_axes([a.functions for a in axes], f(energies) * inside)
-
-
-def missing(operator: TensorOperator, wave: Array, first: Array) -> list[RankErrors]:
-    """For each axis, the errors of a choice of ranks; `wave` is the state at t = 0,
-    `first` the first output time.
-    """
-    axes = axes_of(operator)
-    d = len(axes)
-    assert operator.log_sqrt_pi is not None and operator.potential_term is not None
-    sqrt_pi = jnp.exp(operator.log_sqrt_pi)
-    measure = node_weights(operator) * sqrt_pi
-    separable_potential = sum(
-        (_along_axis(axis.potential_term, i, d) for i, axis in enumerate(axes)),
-        jnp.zeros(()),
-    )
-    coupling = operator.potential_term - separable_potential
-
-    def mass(wave: Array) -> Array:
-        return jnp.sum(measure * jnp.abs(wave))
-
-    def coupled(wave: Array) -> Array:
-        return separable(axes, coupling * wave, lambda e: first / (1 + e * first))
-
-    # What a function outside of the basis would hold at the first time: of the start,
-    # and of what W feeds it from the decayed wave and from sqrt(pi), which the wave
-    # approaches.
-    slow = separable(
-        axes,
-        split_stationary(operator, Picture.GIBBS_WAVE, wave)[1],
-        lambda e: jnp.exp(-e * first),
-    )
-    fed = (slow, coupled(slow), mass(slow) * coupled(sqrt_pi))
-    rows = []
-    for i, axis in enumerate(axes):
-        n = len(axis.energies)
-        # Whatever the h_i foretell, the slow modes must be in the basis: sqrt(pi), and
-        # x_i sqrt(pi), which is the slowest mode of a linear drift.
-        places = _along_axis(
-            jnp.asarray(operator.grid.axes[i].nodes, sqrt_pi.dtype), i, d
-        )
-        centred = (places - jnp.sum(measure * sqrt_pi * places)) * sqrt_pi
-        fields = (*fed, sqrt_pi, centred / mass(centred))
-        ranks = jnp.asarray([*range(CONSTANTS.rank_step, n, CONSTANTS.rank_step), n])
-
-        def error_of(
-            rank: Array,
-            i: int = i,
-            axis: Axis = axis,
-            n: int = n,
-            fields: tuple[Array, ...] = fields,
-        ) -> Array:
-            # The projector on the functions beyond the rank.
-            high = jnp.where(jnp.arange(n) < rank, 0, axis.functions)
-            projector = high @ high.T
-            return sum(
-                (mass(matmul_along_axis(i, projector, u)) for u in fields),
-                jnp.zeros(()),
-            )
-
-        rows.append(
-            RankErrors(ranks, jax.lax.map(error_of, ranks), axis.energies[ranks - 1])
-        )
-    return rows
-
-
-def choose_ranks(
-    rows: list[RankErrors], bound: float, shape: tuple[int, ...], tol: float
-) -> tuple[int, ...] | None:
-    """The least ranks whose errors are below the tolerance; None if they are not worth
-    the effort.
-
-    `bound` is that of the spectrum in the full basis: a Chebyshev expansion takes the
-    square root of it in products.
-    """
-    ranks = []
-    highest = 0.0
-    for tried, error, energy in rows:
-        small_enough = np.asarray(error) < tol / CONSTANTS.contraction_margin
-        # The first rank that is sufficient, or the full basis of this axis.
-        chosen = (
-            int(np.argmax(small_enough))
-            if small_enough.any()
-            else len(small_enough) - 1
-        )
-        ranks.append(int(tried[chosen]))
-        highest += float(energy[chosen])
-    # The products of an expansion times the operations of one product.
-    work = np.sqrt(max(highest, 0.0)) * np.prod(ranks) * sum(ranks)
-    full_work = np.sqrt(bound) * np.prod(shape) * sum(shape)
-    return tuple(ranks) if work < CONSTANTS.worthwhile * full_work else None
 
 
 def _all_axes(matrices: Sequence[Array], u: Array) -> Array:

@@ -115,10 +115,17 @@ class Implicit(Propagator):
         """Mass to rounding; positivity exactly with order 1, the Gibbs density to
         rounding with orders 2 and 3.
         """
-        positivity, gibbs = (
-            ("exact", "error") if self.order == 1 else ("error", "rounding")
+        positivity, gibbs = "error", "rounding"
+        if self.order == 1:
+            positivity, gibbs = "exact", "error"
+        return Keeps(
+            mass="rounding",
+            positivity=positivity,
+            gibbs=gibbs,
+            symmetry="error",
+            order=str(self.order),
+            calls="1",
         )
-        return Keeps("rounding", positivity, gibbs, "error", str(self.order), "1")
 
     def prepare(self, operator: Operator, picture: Picture) -> Prepared:
         """The operator, with its potential term shifted to be at least zero."""
@@ -133,7 +140,8 @@ class Implicit(Propagator):
                 cure,
             )
         if operator.potential_term is None:
-            return Prepared(operator, jnp.zeros((), operator.up[0].dtype), self.order)
+            no_shift = jnp.zeros((), operator.up[0].dtype)
+            return Prepared(operator, no_shift, self.order)
         # A negative potential term makes densities grow, and the matrix of a long step
         # indefinite. The shift is undone by an exact factor.
         shift = jax.lax.stop_gradient(jnp.min(operator.potential_term))
@@ -168,14 +176,17 @@ class Implicit(Propagator):
         # Rounding puts a little of the stationary state back into the rest.
         rest = run.field
         if self.order > 1:
-            rest = jax.vmap(
-                lambda u: split_stationary(operator, Picture.DENSITY, u)[1]
-            )(rest)
+
+            def without_stationary(u: Array) -> Array:
+                return split_stationary(operator, Picture.DENSITY, u)[1]
+
+            rest = jax.vmap(without_stationary)(rest)
         values = stationary + rest
         size = jax.vmap(prepared.norm)(values)
-        error = jax.lax.stop_gradient(
-            run.error / jnp.where(size > 0, size, 1) + 4 * epsilon
-        )
+        # Four roundings of the values: a free choice.
+        error = run.error / jnp.where(size > 0, size, 1) + 4 * epsilon
+        error = jax.lax.stop_gradient(error)
         # The factor that the shift of the potential term left out.
-        decay = jnp.exp(-lengths * prepared.shift).reshape(-1, *[1] * field.ndim)
+        decay = jnp.exp(-lengths * prepared.shift)
+        decay = decay.reshape(-1, *[1] * field.ndim)
         return Step(decay * values, jnp.sum(run.calls), error)

@@ -4,7 +4,8 @@ With W = (1 - gamma h L)^{-1}, the resolvent of L, a singly diagonally implicit
 Runge-Kutta step of s stages on a linear equation is a polynomial in W without a
 constant term,
 
-    R(hL) = sum_{k=1}^{s} c_k W^k,      sum_k c_k (1 - gamma z)^{-k} = 1 + z + ... + z^s / s! + O(z^{s+1}),
+    R(hL) = sum_{k=1}^{s} c_k W^k,
+    sum_k c_k (1 - gamma z)^{-k} = 1 + z + ... + z^s / s! + O(z^{s+1}),
 
 of order s if gamma is a root of the last condition, and R(-inf) = 0. For s = 1, gamma =
 1: backward Euler, R = W >= 0. For s = 2, gamma = 1 - 1 / sqrt 2; for s = 3 the middle
@@ -42,9 +43,8 @@ class Prepared(eqx.Module):
 
     def norm(self, field: Array) -> Array:
         """The L1 norm in the grid's weights; a constant to derivatives."""
-        return jax.lax.stop_gradient(
-            jnp.sum(jnp.abs(field) * node_weights(self.operator))
-        )
+        norm = jnp.sum(jnp.abs(field) * node_weights(self.operator))
+        return jax.lax.stop_gradient(norm)
 
 
 class Run(NamedTuple):
@@ -73,9 +73,7 @@ class Stepped(NamedTuple):
 
 
 class _Powers(NamedTuple):
-    """W^k field, the sum of c_k W^k field, and the bounds of the residuals' effect on
-    both.
-    """
+    """W^k field, the sum of c_k W^k field, and the bounds of the residuals in both."""
 
     power: Array
     total: Array
@@ -86,25 +84,28 @@ class _Powers(NamedTuple):
 @functools.cache
 def coefficients(order: int) -> tuple[float, tuple[float, ...]]:
     """gamma and c_1 ... c_s."""
+    # The middle one of three real roots.
+    cubic_roots = np.sort(np.roots([1, -3, 1.5, -1 / 6]).real)
     gamma = {
         1: 1.0,
         2: 1 - math.sqrt(0.5),
-        3: float(np.sort(np.roots([1, -3, 1.5, -1 / 6]).real)[1]),
+        3: float(cubic_roots[1]),
     }[order]
-    # The coefficient of z^m / m! on both sides of the order conditions.
-    rows = [
-        [gamma**m * math.comb(k + m - 1, m) for k in range(1, order + 1)]
-        for m in range(order)
-    ]
-    c = np.linalg.solve(rows, [1 / math.factorial(m) for m in range(order)])
+    # The coefficient of z^m on both sides of the order conditions.
+    rows = []
+    for m in range(order):
+        powers = range(1, order + 1)
+        rows.append([gamma**m * math.comb(k + m - 1, m) for k in powers])
+    series = [1 / math.factorial(m) for m in range(order)]
+    c = np.linalg.solve(rows, series)
     return gamma, tuple(float(x) for x in c)
 
 
 def resolvent_of(prepared: Prepared, h: Array) -> Resolvent:
     """W for steps of length h; for order 1 one that keeps every sign."""
-    return factor_resolvent(
-        prepared.operator, coefficients(prepared.order)[0] * h, prepared.order == 1
-    )
+    gamma, _ = coefficients(prepared.order)
+    keeps_sign = prepared.order == 1
+    return factor_resolvent(prepared.operator, gamma * h, keeps_sign)
 
 
 def step(
@@ -116,20 +117,25 @@ def step(
         power = resolvent.solve(now.power, residual_tol)
         # W has L1 norm 1, so a residual passes on to higher powers undiminished at
         # worst.
-        power_residual = now.power_residual + jnp.max(
-            resolvent.residual(now.power, power)
-        )
-        return _Powers(
+        residual = jnp.max(resolvent.residual(now.power, power))
+        power_residual = now.power_residual + residual
+        after = _Powers(
             power=power,
             total=now.total + c * power,
             power_residual=power_residual,
             total_residual=now.total_residual + abs(c) * power_residual,
-        ), None
+        )
+        return after, None
 
     zero = jnp.zeros((), field.dtype)
     weights = jnp.asarray(coefficients(order)[1], field.dtype)
-    start = _Powers(field, jnp.zeros_like(field), zero, zero)
-    last = jax.lax.scan(next_power, start, weights)[0]
+    start = _Powers(
+        power=field,
+        total=jnp.zeros_like(field),
+        power_residual=zero,
+        total_residual=zero,
+    )
+    last, _ = jax.lax.scan(next_power, start, weights)
     return Stepped(last.total, last.total_residual)
 
 
@@ -142,7 +148,10 @@ def two_steps(
         after = step(resolvent, order, now.field, residual_tol)
         return Stepped(after.field, now.residual + after.residual), None
 
-    return jax.lax.scan(another, Stepped(field, jnp.zeros((), field.dtype)), None, 2)[0]
+    # A scan, so that the program of a step is compiled once.
+    start = Stepped(field, jnp.zeros((), field.dtype))
+    after, _ = jax.lax.scan(another, start, None, 2)
+    return after
 
 
 def fixed_run(
@@ -156,10 +165,9 @@ def fixed_run(
     # All residuals together, whose effect the weights c_k enlarge, make a small part of
     # the tolerance.
     enlarged = sum(abs(c) for c in coefficients(order)[1])
-    residual_tol = (
-        tol / (CONSTANTS.fixed_residual_divisor * steps * enlarged)
-        + 2 * jnp.finfo(field.dtype).eps
-    )
+    divisor = CONSTANTS.fixed_residual_divisor * steps * enlarged
+    # An iteration cannot go below rounding.
+    residual_tol = tol / divisor + 2 * jnp.finfo(field.dtype).eps
 
     def body(_: Array, parameters: tuple[Resolvent, Array], now: Stepped) -> Stepped:
         resolvent, residual_tol = parameters
@@ -167,9 +175,9 @@ def fixed_run(
         return Stepped(after.field, now.residual + after.residual)
 
     def many_steps(count: int, start: Stepped, length: Array) -> Stepped:
-        return run_loop(
-            count, body, (resolvent_of(prepared, length / count), residual_tol), start
-        )
+        # All steps have one length, and share one factorisation.
+        resolvent = resolvent_of(prepared, length / count)
+        return run_loop(count, body, (resolvent, residual_tol), start)
 
     def interval(
         carry: tuple[Stepped, Stepped], length: Array
@@ -181,16 +189,15 @@ def fixed_run(
         coarse = jax.lax.stop_gradient(many_steps(fewer, coarse, length))
         # Richardson: the difference is (ratio^order - 1) times the error of the finer
         # run.
-        error = (
-            prepared.norm(fine.field - coarse.field) / ((steps / fewer) ** order - 1)
-            + fine.residual
-        )
-        count = jnp.where(length > 0, float(order * (steps + fewer)), 0.0).astype(
-            field.dtype
-        )
+        ratio = steps / fewer
+        distance = prepared.norm(fine.field - coarse.field)
+        error = distance / (ratio**order - 1) + fine.residual
+        resolvents = float(order * (steps + fewer))
+        count = jnp.where(length > 0, resolvents, 0.0).astype(field.dtype)
+        # Equal steps are not recorded: the last two fields are not used.
         return (fine, coarse), Run(fine.field, error, count, count, count)
 
     start = Stepped(field, jnp.zeros((), field.dtype))
-    return jax.lax.scan(
-        interval, (start, jax.lax.stop_gradient(start)), jnp.diff(lengths, prepend=0.0)
-    )[1]
+    both = (start, jax.lax.stop_gradient(start))
+    _, run = jax.lax.scan(interval, both, jnp.diff(lengths, prepend=0.0))
+    return run

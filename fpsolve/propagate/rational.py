@@ -1,7 +1,8 @@
 """`fp.Rational`: the exponential on one axis by the best rational approximation of e^x
 on x <= 0.
 
-    exp(tL) p ~ e^{-t lo} 2 Re sum_k c_k (t (L + lo) - z_k)^-1 p,      |e^x - r(x)| about 2 * 9.28903^-n on x <= 0
+    exp(tL) p ~ e^{-t lo} 2 Re sum_k c_k (t (L + lo) - z_k)^-1 p,
+    |e^x - r(x)| about 2 * 9.28903^-n on x <= 0
 
 z_k and c_k are the n/2 poles and residues of Caratheodory and Fejer in the upper
 half-plane. Each term is one tridiagonal solve without subtractions of large numbers, so
@@ -125,11 +126,8 @@ class Rational(Propagator):
             return reason
         # On a ring a force drives a current, and the levels are complex: r(x) is
         # accurate on the real axis only.
-        if (
-            kind.fokker_planck
-            and not kind.gradient_drift
-            and kind.grid.axes[0].boundary == "periodic"
-        ):
+        is_ring = kind.grid.axes[0].boundary == "periodic"
+        if kind.fokker_planck and not kind.gradient_drift and is_ring:
             cure = (
                 "Give fp.Dense() on a small grid, fp.Uniformization(), fp.Splitting() "
                 "or fp.Implicit()."
@@ -146,7 +144,14 @@ class Rational(Propagator):
 
     def keeps(self, spectral: bool) -> Keeps:
         """Mass and the Gibbs density to rounding, positivity to its error."""
-        return Keeps("rounding", "error", "rounding", "rounding", "tol", "1")
+        return Keeps(
+            mass="rounding",
+            positivity="error",
+            gibbs="rounding",
+            symmetry="rounding",
+            order="tol",
+            calls="1",
+        )
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """The rates of the axis, its stationary density, and its lowest level where
@@ -176,18 +181,12 @@ class Rational(Propagator):
         # At absorbing ends the first and the last rate lead out of the grid: they are
         # losses of the end nodes.
         up, down = operator.up[0], operator.down[0]
-        killing_rate = (
-            jnp.zeros_like(weights)
-            if operator.potential_term is None
-            else operator.potential_term
-        )
+        killing_rate = jnp.zeros_like(weights)
+        if operator.potential_term is not None:
+            killing_rate = operator.potential_term
         if axis.boundary == "absorbing":
-            killing_rate = (
-                killing_rate.at[0]
-                .add(down[0] / weights[0])
-                .at[-1]
-                .add(up[-1] / weights[-1])
-            )
+            killing_rate = killing_rate.at[0].add(down[0] / weights[0])
+            killing_rate = killing_rate.at[-1].add(up[-1] / weights[-1])
             up, down = up[1:-1], down[1:-1]
         # With a force there is no Gibbs density, but between two ends every drift is in
         # detailed balance with some density.
@@ -203,12 +202,17 @@ class Rational(Propagator):
         if not ring:
             up, down = jnp.append(up, 0), jnp.append(down, 0)
         up, down = up / weights, down / jnp.roll(weights, -1)
-        lowest = (
-            lowest_decay(killing_rate, up, down, ring)
-            if lossy
-            else jnp.zeros((), weights.dtype)
+        lowest = jnp.zeros((), weights.dtype)
+        if lossy:
+            lowest = lowest_decay(killing_rate, up, down, ring)
+        return _Prepared(
+            operator=operator,
+            killing_rate=killing_rate,
+            up=up,
+            down=down,
+            lowest=lowest,
+            ring=ring,
         )
-        return _Prepared(operator, killing_rate, up, down, lowest, ring)
 
     def apply(
         self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float
@@ -224,14 +228,12 @@ class Rational(Propagator):
         order = self.order or choose_order(tol, field.real.dtype)
         # The two parts of a complex field are independent in imaginary time.
         if jnp.iscomplexobj(field):
-            real, imaginary = (
-                _approximate(prepared, part, lengths, order)
-                for part in (field.real, field.imag)
-            )
+            real = _approximate(prepared, field.real, lengths, order)
+            imaginary = _approximate(prepared, field.imag, lengths, order)
             return Step(
-                real.field + 1j * imaginary.field,
-                real.calls,
-                jnp.maximum(real.error, imaginary.error),
+                field=real.field + 1j * imaginary.field,
+                calls=real.calls,
+                error=jnp.maximum(real.error, imaginary.error),
             )
         return _approximate(prepared, field, lengths, order)
 
@@ -247,9 +249,10 @@ def choose_order(tol: Scalar, dtype: DType) -> int:
     if not is_concrete(tol):
         return best
     for order in ORDERS[1:]:
-        if order < best and CONSTANTS.expected_amplification * exponential_partial(
-            order
-        ).error <= float(tol):
+        if order >= best:
+            break
+        error = exponential_partial(order).error
+        if CONSTANTS.expected_amplification * error <= float(tol):
             return order
     return best
 
@@ -262,13 +265,14 @@ def _approximate(prepared: _Prepared, field: Array, lengths: Array, order: int) 
 
     # The terms of both orders by one batch of solves `(poles, T, n)`. A length of 0 is
     # replaced by 1, and its answer by the field at the end.
-    fine, coarse = exponential_partial(order), exponential_partial(order - 2)
+    fine = exponential_partial(order)
+    coarse = exponential_partial(order - 2)
     split = len(fine.poles)
     complex_dtype = jnp.result_type(field, jnp.complex64)
-    poles = jnp.asarray(np.concatenate([fine.poles, coarse.poles]), complex_dtype)
-    residues = jnp.asarray(
-        np.concatenate([fine.residues, coarse.residues]), complex_dtype
-    )
+    all_poles = np.concatenate([fine.poles, coarse.poles])
+    all_residues = np.concatenate([fine.residues, coarse.residues])
+    poles = jnp.asarray(all_poles, complex_dtype)
+    residues = jnp.asarray(all_residues, complex_dtype)
     safe_lengths = jnp.where(lengths > 0, lengths, 1)
     shifts = (poles[:, None] / safe_lengths - prepared.lowest).ravel()
     solved = solve_shifted(
@@ -279,12 +283,8 @@ def _approximate(prepared: _Prepared, field: Array, lengths: Array, order: int) 
         weights * rest,
         prepared.ring,
     )
-    terms = (
-        -2
-        * residues[:, None]
-        / safe_lengths
-        * solved.reshape(-1, *poles.shape, *safe_lengths.shape)
-    )
+    solved = solved.reshape(-1, *poles.shape, *safe_lengths.shape)
+    terms = -2 * residues[:, None] / safe_lengths * solved
     masses = jnp.sum(terms[:, :split].real, axis=1)
     coarse_masses = jnp.sum(terms[:, split:].real, axis=1)
 
@@ -300,26 +300,19 @@ def _approximate(prepared: _Prepared, field: Array, lengths: Array, order: int) 
     # The error from the difference of both orders, as in the docstring of the module.
     start = jnp.sum(weights * jnp.abs(rest))
     epsilon = jnp.finfo(field.dtype).eps
-    rounding = (
-        CONSTANTS.rational_roundings
-        * epsilon
-        * jnp.sum(jnp.abs(terms[:, :split]), axis=(0, 1))
-    )
+    magnitude = jnp.sum(jnp.abs(terms[:, :split]), axis=(0, 1))
+    rounding = CONSTANTS.rational_roundings * epsilon * magnitude
     difference = jnp.sum(jnp.abs(masses - coarse_masses), axis=0)
-    amplified = jnp.maximum(
-        difference / jnp.where(start == 0, 1, coarse.error * start), 1
-    )
-    ratio = (
-        CONSTANTS.rational_safety
-        * fine.error
-        / coarse.error
-        * amplified**CONSTANTS.amplification_exponent
-    )
+    # Where the rest is zero, nothing is amplified.
+    expected = jnp.where(start == 0, 1, coarse.error * start)
+    amplified = jnp.maximum(difference / expected, 1)
+    growth = amplified**CONSTANTS.amplification_exponent
+    ratio = CONSTANTS.rational_safety * fine.error / coarse.error * growth
     ratio = jnp.minimum(ratio, 1)
     size = jnp.sum(weights * jnp.abs(values), axis=1)
-    error = jax.lax.stop_gradient(
-        (ratio * difference + rounding) / jnp.where(size == 0, 1, size)
-    )
+    error = (ratio * difference + rounding) / jnp.where(size == 0, 1, size)
+    # An error estimate is a constant to derivatives.
+    error = jax.lax.stop_gradient(error)
     calls = jnp.asarray(len(poles) * len(lengths), field.dtype)
     return Step(answer, calls, jnp.where(lengths > 0, error, 0))
 
@@ -330,6 +323,8 @@ def _log_sqrt_stationary(up: Array, down: Array, weights: Array) -> Array:
     """
     # A rate may underflow to zero in a steep drift; its logarithm stays finite.
     tiny = jnp.finfo(up.dtype).tiny
-    rise = jnp.log(jnp.maximum(up, tiny)) - jnp.log(jnp.maximum(down, tiny))
+    log_up = jnp.log(jnp.maximum(up, tiny))
+    log_down = jnp.log(jnp.maximum(down, tiny))
+    rise = log_up - log_down
     log_pi = jnp.concatenate([jnp.zeros(1, up.dtype), jnp.cumsum(rise)])
     return (log_pi - jax.scipy.special.logsumexp(log_pi, b=weights)) / 2

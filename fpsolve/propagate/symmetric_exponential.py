@@ -32,16 +32,23 @@ class _Decomposition(NamedTuple):
 def _decompose(
     matrix: Array, factor: Array | None, ground: Array | None, times: Array
 ) -> _Decomposition:
-    """Levels and modes of H, the small levels through its factor A where that is known."""
+    """Levels and modes of H, the small levels through its factor A if that is known."""
     levels, vectors = jnp.linalg.eigh(matrix)
     epsilon = jnp.finfo(levels.dtype).eps
     highest = jnp.max(jnp.abs(levels))
-    low, high = levels - epsilon * highest, levels + epsilon * highest
-    plain = _Decomposition(levels, low, high, vectors, jnp.zeros(levels.shape, bool))
+    rounding = epsilon * highest
+    plain = _Decomposition(
+        levels=levels,
+        low=levels - rounding,
+        high=levels + rounding,
+        vectors=vectors,
+        small=jnp.zeros(levels.shape, bool),
+    )
     if factor is None:
         return plain
     # Over a short time the rounding of all levels costs no digit that is wanted.
-    matters = epsilon * highest * jnp.max(jnp.abs(times)) > CONSTANTS.harmless_rounding
+    longest = jnp.max(jnp.abs(times))
+    matters = rounding * longest > CONSTANTS.harmless_rounding
     return jax.lax.cond(
         matters,
         lambda: _with_small_levels(plain, highest, factor, ground),
@@ -62,25 +69,31 @@ def _with_small_levels(
     small = levels[:count] < epsilon / CONSTANTS.level_digits * highest
     # Rows of their own keep the modes of the other levels out of the rotation of the
     # small ones.
-    apart = jnp.diag(jnp.sqrt(jnp.where(small, 0, levels[:count])))
-    rows = jnp.concatenate([jnp.where(small, factor @ lowest, 0), apart])
+    other_levels = jnp.where(small, 0, levels[:count])
+    apart = jnp.diag(jnp.sqrt(other_levels))
+    of_small = jnp.where(small, factor @ lowest, 0)
+    rows = jnp.concatenate([of_small, apart])
     on_faces, singular, rotation = jnp.linalg.svd(rows, full_matrices=False)
     # Singular values descend, levels ascend; the small ones come first in both.
-    on_faces, singular, rotation = on_faces[:, ::-1], singular[::-1], rotation[::-1]
+    on_faces = on_faces[:, ::-1]
+    singular = singular[::-1]
+    rotation = rotation[::-1]
     lowest = lowest @ rotation.T
     # To first order <phi, A psi> errs by the rounding of A psi, and by what the basis
     # makes of A sqrt(pi), which is zero: a slow mode is sqrt(pi) with a sign of its own
     # in each well. Where phi is large, between the wells, both are far smaller than
     # their norms.
-    missed = epsilon * (jnp.abs(factor) @ jnp.abs(lowest))
+    rounding = jnp.abs(factor) @ jnp.abs(lowest)
+    missed = epsilon * rounding
     if ground is not None:
-        missed = missed + jnp.abs(factor @ ground)[:, None] / jnp.linalg.norm(ground)
-    uncertainty = jnp.sum(jnp.abs(on_faces[: len(factor)]) * missed, axis=0)
+        of_ground = jnp.abs(factor @ ground)[:, None]
+        missed = missed + of_ground / jnp.linalg.norm(ground)
+    phi = jnp.abs(on_faces[: len(factor)])
+    uncertainty = jnp.sum(phi * missed, axis=0)
 
     def with_small(values: Array, all_levels: Array) -> Array:
-        return all_levels.at[:count].set(
-            jnp.where(small, values**2, all_levels[:count])
-        )
+        lowest_levels = jnp.where(small, values**2, all_levels[:count])
+        return all_levels.at[:count].set(lowest_levels)
 
     return _Decomposition(
         levels=with_small(singular, levels),
@@ -117,45 +130,45 @@ def _mixed(found: _Decomposition, times: Array, inside: Array) -> Array:
     first order: that of the matrix in its modes times the divided differences of the
     exponential.
     """
-    size = len(found.levels)
+    levels = found.levels
+    epsilon = jnp.finfo(levels.dtype).eps
     # A random matrix with independent entries of this size has about the norm of the
     # rounding, eps |H|.
-    entry = (
-        jnp.finfo(found.levels.dtype).eps * jnp.max(jnp.abs(found.levels)) / size**0.5
-    )
-    gap = found.levels[:, None] - found.levels
+    entry = epsilon * jnp.max(jnp.abs(levels)) / len(levels) ** 0.5
+    gap = levels[:, None] - levels
     apart = gap != 0
 
     def one(time: Array) -> Array:
-        decay = jnp.exp(-time * found.levels)
-        divided = jnp.where(
-            apart, (decay[:, None] - decay) / jnp.where(apart, gap, 1), 0
-        )
+        decay = jnp.exp(-time * levels)
+        quotient = (decay[:, None] - decay) / jnp.where(apart, gap, 1)
+        divided = jnp.where(apart, quotient, 0)
         return entry * jnp.linalg.norm(jnp.abs(divided) * jnp.abs(inside))
 
+    # One time after the other: for each there is a matrix of the size of H.
     return jax.lax.map(one, times)
 
 
 def _exponentials(
     found: _Decomposition, times: Array, vector: Array
 ) -> tuple[Array, Array]:
-    """The coefficients of the modes at all times `(T, n)`, and the norms `(T,)` of
-    their errors.
-    """
+    """The coefficients of the modes `(T, n)`, and the norms `(T,)` of their errors."""
     inside = found.vectors.T @ vector
     decay = jnp.exp(-times[:, None] * found.levels)
     # What the uncertainty of each level makes of its mode, at the worse of its two
     # limits. Where |t| is that of a rotated time, the phase errs as much at most.
-    length, decayed = jnp.abs(times)[:, None], jnp.abs(decay)
+    length = jnp.abs(times)[:, None]
+    decayed = jnp.abs(decay)
     slower = decayed * jnp.expm1(length * (found.levels - found.low))
     faster = -decayed * jnp.expm1(length * (found.levels - found.high))
-    # A mode that has decayed in both limits is no number times zero.
-    by_levels = jnp.where(
-        decayed == 0, jnp.exp(-length * found.low), jnp.maximum(slower, faster)
-    ) * jnp.abs(inside)
+    # Where the decay underflows, `expm1` may overflow, and zero times infinity is no
+    # number: there the slower decay itself is the bound.
+    worse = jnp.maximum(slower, faster)
+    worse = jnp.where(decayed == 0, jnp.exp(-length * found.low), worse)
+    by_levels = worse * jnp.abs(inside)
     # Eight roundings of the vector, a free choice, in the mode that decays most slowly.
     epsilon = jnp.finfo(found.levels.dtype).eps
-    by_rounding = 8 * epsilon * jnp.linalg.norm(vector) * jnp.max(decayed, axis=1)
+    slowest = jnp.max(decayed, axis=1)
+    by_rounding = 8 * epsilon * jnp.linalg.norm(vector) * slowest
     return decay * inside, by_rounding + jnp.linalg.norm(by_levels, axis=1)
 
 
@@ -176,13 +189,12 @@ def _(primals: Any, tangents: Any) -> Any:
         relative = jnp.zeros_like(vector.real)
         if ground is not None:
             relative = d_ground / jnp.maximum(ground, jnp.finfo(ground.dtype).tiny)
-        half = ((d_factor + factor * relative) @ vectors).T @ (factor @ vectors)
-        by_psi = (levels[:, None] + levels) * (
-            vectors.T @ (relative[:, None] * vectors)
-        )
-        turned = jnp.where(
-            found.small[:, None] & found.small, half + half.T - by_psi, turned
-        )
+        change = (d_factor + factor * relative) @ vectors
+        half = change.T @ (factor @ vectors)
+        of_psi = vectors.T @ (relative[:, None] * vectors)
+        by_psi = (levels[:, None] + levels) * of_psi
+        both_small = found.small[:, None] & found.small
+        turned = jnp.where(both_small, half + half.T - by_psi, turned)
     gap = levels[:, None] - levels
 
     def one(time: Array, change: Array) -> Array:
@@ -190,18 +202,17 @@ def _(primals: Any, tangents: Any) -> Any:
         # At equal levels the difference quotient is 0 / 0: there it is the derivative.
         near = jnp.abs(time * gap) < CONSTANTS.equal_levels
         slope = (decay[:, None] - decay) / jnp.where(near, 1, gap)
-        divided = jnp.where(
-            near, -time * jnp.exp(-time * (levels[:, None] + levels) / 2), slope
-        )
+        derivative = -time * jnp.exp(-time * (levels[:, None] + levels) / 2)
+        divided = jnp.where(near, derivative, slope)
         by_matrix = (divided * turned) @ inside
-        return (
-            by_matrix
-            - change * levels * decay * inside
-            + decay * (vectors.T @ d_vector)
-        )
+        by_time = change * levels * decay * inside
+        by_vector = decay * (vectors.T @ d_vector)
+        return by_matrix - by_time + by_vector
 
     after, lost = _exponentials(found, times, vector)
     if ground is None:
         lost = lost + _mixed(found, times, inside)
     moved = jax.vmap(one)(times, d_times)
-    return (after @ vectors.T, lost), (moved @ vectors.T, jnp.zeros_like(lost))
+    # An error estimate is a constant to derivatives.
+    no_change = jnp.zeros_like(lost)
+    return (after @ vectors.T, lost), (moved @ vectors.T, no_change)

@@ -1,6 +1,7 @@
 """`fp.Uniformization`: exp(tL) as a Poisson mixture of the powers of a Markov matrix.
 
-    exp(tL) = sum_k e^{-qt} (qt)^k / k!  P^k,      P = 1 + L / q,   q >= the largest exit rate
+    exp(tL) = sum_k e^{-qt} (qt)^k / k!  P^k,
+    P = 1 + L / q,      q >= the largest exit rate
 
 On finite volumes every number in the sum is at least zero, for any drift. Nothing can
 cancel, so the result keeps positivity, and its relative accuracy even in the far tails.
@@ -42,11 +43,9 @@ class _Prepared(eqx.Module):
 
     def rates(self, field: Array) -> Array:
         """The time derivative of a field in its picture."""
-        return (
-            self.operator.generator(field)
-            if self.picture == Picture.DENSITY
-            else -self.operator.hamiltonian(field)
-        )
+        if self.picture == Picture.DENSITY:
+            return self.operator.generator(field)
+        return -self.operator.hamiltonian(field)
 
 
 class Uniformization(Propagator):
@@ -83,21 +82,27 @@ class Uniformization(Propagator):
 
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
         """q t + 8 sqrt(q t) products."""
-        return (work.exits + 8 * work.exits**0.5) * product_time(
-            kind.grid, kind.spectral
-        )
+        products = work.exits + 8 * work.exits**0.5
+        return products * product_time(kind.grid, kind.spectral)
 
     def keeps(self, spectral: bool) -> Keeps:
         """Positivity exactly; mass and the Gibbs density to rounding."""
-        return Keeps("rounding", "exact", "rounding", "rounding", "tol", "t")
+        return Keeps(
+            mass="rounding",
+            positivity="exact",
+            gibbs="rounding",
+            symmetry="rounding",
+            order="tol",
+            calls="t",
+        )
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """The rate q: the largest exit rate, or half the bound of the spectrum where
         there are no rates.
         """
-        return _Prepared(
-            operator, jax.lax.stop_gradient(operator.largest_rate), picture
-        )
+        # The sum is the same for every q, so q is a constant to derivatives.
+        rate = jax.lax.stop_gradient(operator.largest_rate)
+        return _Prepared(operator, rate, picture)
 
     def apply(
         self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float
@@ -132,15 +137,14 @@ def _sum(prepared: _Prepared, field: Array, length: Array) -> Step:
     ) -> tuple[Array, Array]:
         prepared, mean = parameters
         power, total = carry
-        return power + prepared.rates(power) / prepared.rate, total + _poisson_weight(
-            k, mean
-        ) * power
+        after = power + prepared.rates(power) / prepared.rate
+        total = total + _poisson_weight(k, mean) * power
+        return after, total
 
     # At length 0 the logarithm of the mean must stay finite.
     safe_mean = jnp.maximum(mean, jnp.finfo(field.dtype).tiny)
-    total = run_loop(
-        count, body, (prepared, safe_mean), (field, jnp.zeros_like(field))
-    )[1]
+    start = (field, jnp.zeros_like(field))
+    _, total = run_loop(count, body, (prepared, safe_mean), start)
     # Log-weights of size q t carry a rounding error of that size, which all terms have
     # in common: one factor undoes it.
     total = total / _sum_of_weights(safe_mean, count)
@@ -158,20 +162,17 @@ def _sum(prepared: _Prepared, field: Array, length: Array) -> Step:
         # its level of zero.
         by_levels = CONSTANTS.level_error * epsilon * 2 * jax.lax.stop_gradient(mean)
         if has_stationary_state(prepared.operator):
-            error = (
-                error
-                + by_levels * sizes(prepared.operator, prepared.picture, total[None])[0]
-            )
+            left = sizes(prepared.operator, prepared.picture, total[None])[0]
+            error = error + by_levels * left
         elif prepared.operator.grid.absorbs:
             error = error + by_levels
     return Step(stationary + total, count.astype(field.dtype), error)
 
 
 def _poisson_weight(k: Array, mean: Array) -> Array:
-    """e^{-mean} mean^k / k!, from its logarithm: both factors overflow for a large
-    mean.
-    """
-    return jnp.exp(k * jnp.log(mean) - mean - jax.lax.lgamma(k + jnp.ones_like(mean)))
+    """e^{-mean} mean^k / k!, from its logarithm: both factors may overflow."""
+    log_factorial = jax.lax.lgamma(k + jnp.ones_like(mean))
+    return jnp.exp(k * jnp.log(mean) - mean - log_factorial)
 
 
 def _sum_of_weights(mean: Array, count: Array) -> Array:
@@ -194,6 +195,5 @@ def _mass_factor(prepared: _Prepared, before: Array, after: Array) -> Array:
     # In the mass of a field of both signs most digits may cancel: the factor would be a
     # quotient of rounding errors.
     known = mass > CONSTANTS.uncancelled_mass * operator.grid.integrate(jnp.abs(after))
-    return jnp.where(
-        known, operator.grid.integrate(before) / jnp.where(known, mass, 1), 1
-    )
+    factor = operator.grid.integrate(before) / jnp.where(known, mass, 1)
+    return jnp.where(known, factor, 1)

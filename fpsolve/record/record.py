@@ -1,14 +1,19 @@
 """The record of a result: a header and named arrays. Files contain it; datasets and
 pictures are made from it.
 
-Field           values, error
-Solution        times, values, error, error_<part>, potential, observable_<name>
-Spectrum        values, vectors, residuals, errors, multiplicities, potential
-Correspondence  times, density, wave, root = sqrt(pi), difference, error, error_<part>, spectra, level_errors, potential
-Continuation    times, values, reference, difference, error, error_<part>, bound, potential
-Bridge          times, values, forward, backward, log_forward, log_backward, drift, error, error_<part>, potential
-Transport       times, lambdas, values, kl, tv, infidelity, gap, bound, kl_bound, work, free_energy, entropy, error,
-                potential
+    Field           values, error
+    Solution        times, values, error, error_<part>, potential, observable_<name>
+    Spectrum        values, vectors, residuals, errors, multiplicities, potential
+    Correspondence  times, density, wave, root, difference, error, error_<part>,
+                    spectra, level_errors, potential
+    Continuation    times, values, reference, difference, error, error_<part>, bound,
+                    potential
+    Bridge          times, values, forward, backward, log_forward, log_backward, drift,
+                    error, error_<part>, potential
+    Transport       times, lambdas, values, kl, tv, infidelity, gap, bound, kl_bound,
+                    work, free_energy, entropy, error, potential
+
+The array `root` is sqrt(pi).
 """
 
 import dataclasses
@@ -128,15 +133,14 @@ class Record:
 
     @property
     def values(self) -> np.ndarray:
-        """Densities or waves `(T, *shape)` of a solution, levels `(k,)` of a spectrum."""
+        """Densities or waves `(T, *shape)` of a solution; levels `(k,)`."""
         return self["values"]
 
     @property
     def observables(self) -> dict[str, np.ndarray]:
         """Expectations by name, `(T, ...)`."""
-        return {
-            name: self[OBSERVABLE + name] for name in self.header.get("observables", [])
-        }
+        names = self.header.get("observables", [])
+        return {name: self[OBSERVABLE + name] for name in names}
 
     def dimensions(self, name: str) -> tuple[str, ...]:
         """The names of the dimensions of an array, such as `("time", "x0", "x1")`."""
@@ -146,23 +150,17 @@ class Record:
         if named is None and name.startswith(OBSERVABLE):
             # An observable may be a vector or a matrix; its own axes are named after
             # it.
-            named = (
-                "time",
-                *(
-                    f"{name.removeprefix(OBSERVABLE)}_{i}"
-                    for i in range(array.ndim - 1)
-                ),
-            )
+            stem = name.removeprefix(OBSERVABLE)
+            named = ("time", *(f"{stem}_{i}" for i in range(array.ndim - 1)))
         if named is None and name.startswith(ERROR_PART):
             named = ("time",)
         if named is None:
             # A potential or sqrt(pi): on the grid, or at each time on the grid.
             named = ("*",) if array.ndim == len(space) else ("time", "*")
-        return tuple(
-            dimension
-            for entry in named
-            for dimension in (space if entry == "*" else (entry,))
-        )
+        found: list[str] = []
+        for entry in named:
+            found += space if entry == "*" else (entry,)
+        return tuple(found)
 
     def plot(self) -> Figure:
         """The same matplotlib figure as that of the result (with the `plot` extra)."""
@@ -173,6 +171,7 @@ class Record:
                 "a record does not contain the path, which the figure needs",
                 "Plot the transport before you save it.",
             )
+        # `plot` is above this package, and is imported when it is needed.
         return late("plot").draw(self)
 
     def save(self, path: FilePath) -> None:

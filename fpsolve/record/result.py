@@ -14,7 +14,7 @@ from ..core.checks import is_concrete, raise_value_error
 from ..core.late import late
 from ..core.types import AnyArray, FilePath
 from ..equation import Equation
-from ..grid import Grid
+from ..grid import Axis, Grid
 from .record import DIMENSIONS, FORMAT_VERSION, Record
 from .types import Dataset, Figure
 
@@ -34,7 +34,7 @@ class Result(eqx.Module):
 
     @abc.abstractmethod
     def details(self) -> tuple[dict[str, Any], dict[str, AnyArray]]:
-        """Additional contents of the record: entries of the header, and arrays by name."""
+        """Additional contents of the record: entries of the header, arrays by name."""
 
     def record(self) -> Record:
         """The result as a header and named numpy arrays, which is also the content of a
@@ -61,10 +61,7 @@ class Result(eqx.Module):
             "format_version": FORMAT_VERSION,
             "fpsolve": version("fpsolve"),
             "kind": kind,
-            "grid": [
-                {"kind": type(a).__name__, "lower": a.lower, "upper": a.upper, "n": a.n}
-                for a in grid.axes
-            ],
+            "grid": [_axis_entry(axis) for axis in grid.axes],
             "equation": eqx.tree_pformat(equation, short_arrays=False),
             "process": equation.evolves_density,  # the name is part of the file format
             "stats": stats,
@@ -74,19 +71,15 @@ class Result(eqx.Module):
         # A result with output times repeats them in the header, where they can be read
         # without opening the arrays.
         if "times" in arrays:
-            header |= {
-                "times": arrays["times"].tolist(),
-                "error": arrays["error"].tolist(),
-            }
-        if (potential := _potential(equation, grid, arrays.get("times"))) is not None:
+            header["times"] = arrays["times"].tolist()
+            header["error"] = arrays["error"].tolist()
+        potential = _potential(equation, grid, arrays.get("times"))
+        if potential is not None:
             arrays["potential"] = potential
+        # What the kind has beside the arrays of `DIMENSIONS`; it may replace entries.
         entries, more = self.details()
-        return Record(
-            kind,
-            grid,
-            arrays | {name: np.asarray(array) for name, array in more.items()},
-            header | entries,
-        )
+        arrays |= {name: np.asarray(array) for name, array in more.items()}
+        return Record(kind, grid, arrays, header | entries)
 
     def save(self, path: FilePath) -> None:
         """Write to `path`: `.npz` with a JSON header, or `.nc` (netCDF, with the `io`
@@ -103,6 +96,16 @@ class Result(eqx.Module):
         return late("plot").draw(self)
 
 
+def _axis_entry(axis: Axis) -> dict[str, Any]:
+    """An axis in the header: what its constructor takes, and the name of its kind."""
+    return {
+        "kind": type(axis).__name__,
+        "lower": axis.lower,
+        "upper": axis.upper,
+        "n": axis.n,
+    }
+
+
 def _potential(
     equation: Equation, grid: Grid, times: np.ndarray | None
 ) -> np.ndarray | None:
@@ -115,6 +118,5 @@ def _potential(
     # A result without output times, such as a spectrum, gets the potential at t = 0.
     if not equation.time_dependent or times is None:
         return np.asarray(grid.sample(lambda x: energy(x, jnp.zeros(()))))
-    return np.stack(
-        [grid.sample(lambda x, t=t: energy(x, t)) for t in jnp.asarray(times)]
-    )
+    fields = [grid.sample(lambda x, t=t: energy(x, t)) for t in jnp.asarray(times)]
+    return np.stack(fields)

@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class ScoreConstants:
-    """Constants of `score` that decide answers. Each says where its value comes from."""
+    """Constants of `score` that decide answers; each says where its value is from."""
 
     # reconstruct: is the reconstructed density confined, and is the law of the sampler
     # found

@@ -1,9 +1,13 @@
 """The stationary density of a sampler by a score, and the split of the score into a
 gradient and a part with curl.
 
-    s = grad log rho + r,    rho = psi^2,    A = grad - s/2,    B = A + r/2 = grad - (grad log rho)/2,    B psi = 0
-    d_t p = -div(s p - grad p),   p = psi phi:     d_t phi = -B^T (B - r) phi               the sampler, as a wave
-    B^T B h = B^T (psi r),   h = psi chi:          r = grad chi + w,   div(rho w) = 0       Helmholtz, weighted by rho
+    s = grad log rho + r,    rho = psi^2
+    A = grad - s/2,    B = A + r/2 = grad - (grad log rho)/2,    B psi = 0
+
+    d_t p = -div(s p - grad p),   p = psi phi:      the sampler, as a wave
+        d_t phi = -B^T (B - r) phi
+    B^T B h = B^T (psi r),   h = psi chi:           Helmholtz, weighted by rho
+        r = grad chi + w,   div(rho w) = 0
 
 B^T B is the Score Hamiltonian of grad log rho. Both systems are solved in the
 complement of psi, preconditioned by the inverse of its separable part. A, B and r live
@@ -78,9 +82,8 @@ def stationary(operator: TensorOperator, wave: Array) -> Stationary:
         answer = jnp.zeros_like(wave)
         for i, (factor, other) in enumerate(zip(base.terms, against, strict=True)):
             assert isinstance(factor, Factor)
-            answer = answer + factor.adjoint(
-                other.apply(field, i, grid.ndim), i, grid.ndim
-            )
+            flux = other.apply(field, i, grid.ndim)
+            answer = answer + factor.adjoint(flux, i, grid.ndim)
         return project((answer * sqrt_weights).ravel())
 
     # phi = psi + rest, with the rest in the complement: action(rest) = -action(psi).
@@ -104,11 +107,12 @@ def _solve_dense(action: Callable[[Array], Array], ground: Array, b: Array) -> A
     gets an eigenvalue of the size of the others, so that the matrix is regular.
     """
     n = len(ground)
-    matrix = jax.lax.map(action, jnp.eye(n, dtype=ground.dtype), batch_size=BATCH).T
-    outer = jnp.outer(ground, ground)
-    return jnp.linalg.solve(
-        matrix - jnp.outer(matrix @ ground, ground) + outer * jnp.trace(matrix) / n, b
-    )
+    identity = jnp.eye(n, dtype=ground.dtype)
+    # `map` gives a row for each unit vector, which is a column of the matrix.
+    matrix = jax.lax.map(action, identity, batch_size=BATCH).T
+    on_complement = matrix - jnp.outer(matrix @ ground, ground)
+    mean_eigenvalue = jnp.outer(ground, ground) * jnp.trace(matrix) / n
+    return jnp.linalg.solve(on_complement + mean_eigenvalue, b)
 
 
 def _solve_gmres(
@@ -121,6 +125,7 @@ def _solve_gmres(
     part of B^T B.
     """
     precondition = near_inverse(base)
+    # Rounding adds a part along psi, which neither of the two may amplify.
     rest, _ = jax.scipy.sparse.linalg.gmres(
         lambda u: action(project(u)),
         b,
@@ -150,22 +155,23 @@ def conservative(operator: TensorOperator, wave: Array, score: Array) -> Array:
     image = jnp.zeros_like(wave)
     for i, (term, free) in enumerate(zip(operator.terms, base.terms, strict=True)):
         assert isinstance(term, Factor) and isinstance(free, Factor)
-        image = image - 2 * free.adjoint(
-            jnp.where(_resolved(term, wave, i), term.apply(wave, i, d), 0), i, d
-        )
+        on_faces = term.apply(wave, i, d)
+        flux = jnp.where(_resolved(term, wave, i), on_faces, 0)
+        image = image - 2 * free.adjoint(flux, i, d)
     solution, _ = invert(base, image, wave)
 
     # grad log rho + grad chi on the nodes, chi = solution / psi, by the derivative of
     # the basis.
     resolved = wave > _noise_level(wave)
+    # The inner `where` keeps the quotients finite where psi vanishes.
     safe = jnp.where(resolved, wave, 1)
     parts = []
     for i, axis in enumerate(grid.axes):
-        derivative = jnp.asarray(evaluate(axis, np.asarray(axis.nodes))[0], wave.dtype)
+        at_nodes, _ = evaluate(axis, np.asarray(axis.nodes))
+        derivative = jnp.asarray(at_nodes, wave.dtype)
         log_slope = _differentiate(derivative, wave, i) / safe
-        chi_slope = (
-            _differentiate(derivative, solution, i) - solution * log_slope
-        ) / safe
+        slope = _differentiate(derivative, solution, i)
+        chi_slope = (slope - solution * log_slope) / safe
         parts.append(jnp.where(resolved, 2 * log_slope + chi_slope, score[..., i]))
     return jnp.stack(parts, axis=-1)
 
@@ -190,7 +196,8 @@ def _sampler_factors(operator: TensorOperator, wave: Array) -> SamplerFactors:
         base.append(eqx.tree_at(lambda t: t.drift, term, drift))
         against.append(eqx.tree_at(lambda t: t.drift, term, 2 * term.drift - drift))
     # Not below the least normal number: the logarithm stays finite where psi is zero.
-    log_sqrt_pi = jnp.log(jnp.maximum(jnp.abs(wave), jnp.finfo(wave.dtype).tiny))
+    tiny = jnp.finfo(wave.dtype).tiny
+    log_sqrt_pi = jnp.log(jnp.maximum(jnp.abs(wave), tiny))
     operator = TensorOperator(
         grid=operator.grid,
         terms=tuple(base),
@@ -209,6 +216,6 @@ def _noise_level(wave: Array) -> Array:
     """The height of a positive wave below which it is rounding, or ringing of the
     basis. The most negative value shows how strong the ringing is.
     """
-    return jnp.maximum(
-        CONSTANTS.noise_floor * jnp.max(wave), CONSTANTS.ringing_factor * jnp.max(-wave)
-    )
+    rounding = CONSTANTS.noise_floor * jnp.max(wave)
+    ringing = CONSTANTS.ringing_factor * jnp.max(-wave)
+    return jnp.maximum(rounding, ringing)

@@ -1,9 +1,12 @@
 """Diagnosis of a trained score: all quantities of its Score Hamiltonian in one call.
 
-    gap Δ      the rate of relaxation of the sampler by the score; 1/Δ is the Poincaré constant of its density
-    λ          the ground energy: D/4 times the least mean squared error of s as the score of any density
-    ε²         E_p|s - s_p|², the mean squared error on samples of p
-    floor      min(1, ε / (2 √(Δ/D)));    TV(p, ρ) <= √( (ε²/4 - λ/D) / (Δ/D) ),  ρ the density of the score  (T8)
+    gap Δ    the rate of relaxation of the sampler by the score;
+             1/Δ is the Poincaré constant of its density
+    λ        the ground energy: D/4 times the least mean squared error of s
+             as the score of any density
+    ε²       E_p|s - s_p|², the mean squared error on samples of p
+    floor    min(1, ε / (2 √(Δ/D)))
+    bound    TV(p, ρ) <= √( (ε²/4 - λ/D) / (Δ/D) ),  ρ the density of the score  (T8)
 
 In one and two dimensions, or on a given grid, Δ and λ are those of the score. In more
 dimensions Δ is an upper bound on the gap of the samples, λ is not known, and T8 does
@@ -13,9 +16,6 @@ slowly: the bottleneck lies between them.
 References: arXiv 2606.05217; theorems T5, T7, T8 and T21 of this library.
 """
 
-import math
-from typing import NamedTuple
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -24,23 +24,20 @@ from jaxtyping import Array
 
 from ..core.checks import check_integer, check_positive, is_concrete, raise_value_error
 from ..core.late import late
-from ..core.program import compiled, full_precision
+from ..core.program import full_precision
 from ..core.types import Count, Key, Numbers, Point, Real, Scalar
 from ..diffusion.types import Amplitudes
-from ..grid import Grid, Line
+from ..grid import Grid
 from ..record.types import Figure
 from .constants import CONSTANTS
-from .fields import StaticScore, TimeDependentScore, as_score
+from .fields import TimeDependentScore, as_score
 from .learn.error import ScoreError, score_error
 from .noise_path import as_path
-from .reconstruct import Reconstruction, reconstruct
+from .reconstruct import Reconstruction
 from .samples.costs import SampledCosts, sampled_costs
-from .samples.gap import sampled_gap
 from .samples.validation import check_key, check_samples
+from .slowest_observable import gap_of_samples, gap_of_score, rising_sign
 from .types import ScoreModel
-
-# avoids 0/0 where both modes underflow; far below the square of any mode that matters
-TINY = 1e-100
 
 
 class Diagnosis(eqx.Module):
@@ -83,22 +80,16 @@ class Diagnosis(eqx.Module):
         error = self.score_error
         at_least = {"exact": "", "lower": "at least "}[error.bound]
         spread = f" ± {_number(self.gap_error)}" if float(self.gap_error) else ""
-        lowest = (
-            "not known without a grid"
-            if self.ground_energy is None
-            else _number(self.ground_energy)
-        )
+        lowest = "not known without a grid"
+        if self.ground_energy is not None:
+            lowest = _number(self.ground_energy)
         bound = "none: it takes the gap of the score, on a grid"
         if self.bound is not None:
-            condition = (
-                ", if the error is no larger than this"
-                if at_least
-                else ", two standard errors included"
-            )
-            bound = (
-                f"TV <= {_number(self.bound)} at ε² = {_number(self.most)}{condition} "
-                "(T8)"
-            )
+            condition = ", two standard errors included"
+            if at_least:
+                condition = ", if the error is no larger than this"
+            at_most = f"TV <= {_number(self.bound)} at ε² = {_number(self.most)}"
+            bound = f"{at_most}{condition} (T8)"
         floor = f"ε / (2 √gap) = {_number(self.floor)} at ε² = {_number(self.most)}"
         # A total variation is at most 1: a larger quotient says nothing.
         if float(self.floor) >= 1:
@@ -110,24 +101,21 @@ class Diagnosis(eqx.Module):
             _describe_side(share, end)
             for share, end in zip(self.shares, self.ends, strict=True)
         ]
+        measured = f"{error.value:.4g} ± {error.error:.2g}"
         # Names and values, one line each.
         rows = [
             ("gap", f"{_number(self.gap)}{spread}, {self.gap_is}"),
             ("relaxation time", _number(1 / self.gap)),
             ("ground energy", lowest),
-            (
-                "score error",
-                f"E|s - s_p|² = {at_least}{error.value:.4g} ± {error.error:.2g}",
-            ),
+            ("score error", f"E|s - s_p|² = {at_least}{measured}"),
             ("floor", floor),
             ("bound", bound),
             ("bottleneck", f"between {sides[0]} and {sides[1]}"),
         ]
         if self.lambdas is not None:
             places = ", ".join(f"{lam:.3f}" for lam in np.asarray(self.lambdas))
-            rows.append(
-                ("schedule", f"{len(self.lambdas) - 1} steps at noise λ = {places}")
-            )
+            steps = len(self.lambdas) - 1
+            rows.append(("schedule", f"{steps} steps at noise λ = {places}"))
         return "\n".join(f"{name:16s} {text}" for name, text in rows)
 
     def plot(self) -> Figure:
@@ -202,19 +190,16 @@ def diagnose(
     field = as_score(score)
     if field.time_dependent != (path is not None):
         cure = "Give path= with a score of x and lambda, and none with one of x alone."
-        raise_value_error(
-            "path",
-            path,
-            f"the score takes {'a' if path is None else 'no'} place on a path",
-            cure,
-        )
+        takes = "a" if path is None else "no"
+        allowed = f"the score takes {takes} place on a path"
+        raise_value_error("path", path, allowed, cure)
     if grid is not None and grid.ndim != array.shape[1]:
         allowed = f"the samples have {array.shape[1]} coordinates"
         raise_value_error("grid", grid, allowed, "Give a grid of as many axes.")
     path = None if path is None else as_path(path)
-    static = (
-        as_score(ScoreAtData(field)) if isinstance(field, TimeDependentScore) else field
-    )
+    static = field
+    if isinstance(field, TimeDependentScore):
+        static = as_score(ScoreAtData(field))
     error_key, gap_key, costs_key = jax.random.split(key, 3)
     x = jnp.asarray(array, float)
 
@@ -223,15 +208,15 @@ def diagnose(
     # A grid is affordable in one and two dimensions only; in more the samples give a
     # bound.
     if grid is not None or array.shape[1] <= 2:
-        gap = _gap_of_score(static, array, x, grid, diffusion)
+        gap = gap_of_score(static, array, x, grid, diffusion)
     else:
-        gap = _gap_of_samples(array, x, gap_key, diffusion)
-    observable = gap.observable * _rising_sign(gap.observable, x)
+        gap = gap_of_samples(array, x, gap_key, diffusion)
+    # An eigenfunction has no sign of its own.
+    observable = gap.observable * rising_sign(gap.observable, x)
     upper = observable > 0
     fraction = jnp.mean(upper)
-    ends = jnp.stack(
-        [jnp.mean(x, axis=0, where=side[:, None]) for side in (~upper, upper)]
-    )
+    means = [jnp.mean(x, axis=0, where=side[:, None]) for side in (~upper, upper)]
+    ends = jnp.stack(means)
 
     # The bounds, at an error that is seldom exceeded: no field has a smaller one than 4
     # lambda/D (T7).
@@ -239,6 +224,8 @@ def diagnose(
     found = gap.reconstruction
     if found is not None:
         most = jnp.maximum(most, 4 * found.ground_energy / diffusion)
+    # A total variation is at most 1.
+    floor = jnp.minimum(jnp.sqrt(most / (4 * gap.value / diffusion)), 1)
 
     # A schedule, for scores along a path.
     lambdas = costs = None
@@ -252,7 +239,7 @@ def diagnose(
         ground_energy=gap.ground_energy,
         score_error=error,
         most=most,
-        floor=jnp.minimum(jnp.sqrt(most / (4 * gap.value / diffusion)), 1),
+        floor=floor,
         bound=None if found is None else found.bound(most),
         ends=ends,
         shares=jnp.stack([1 - fraction, fraction]),
@@ -278,131 +265,3 @@ class ScoreAtData(eqx.Module):
     def __call__(self, x: Point) -> Array:
         """s(x, λ) at the least λ at which a score is learned."""
         return self.learned(x, jnp.asarray(CONSTANTS.lambda_min, x.dtype))
-
-
-class Gap(NamedTuple):
-    """A gap: its `value` and standard `error`, its `meaning` in words, the
-    `ground_energy` where it is known, the slowest `observable` at the samples `(n,)`,
-    and the `reconstruction` if there is a grid.
-    """
-
-    value: Array
-    error: Array
-    meaning: str
-    ground_energy: Array | None
-    observable: Array
-    reconstruction: Reconstruction | None
-
-
-def _gap_of_score(
-    score: StaticScore | TimeDependentScore,
-    array: np.ndarray,
-    x: Array,
-    grid: Grid | None,
-    diffusion: Real,
-) -> Gap:
-    """The gap of the Score Hamiltonian, on the given grid or one that is fitted to the
-    samples.
-    """
-    if grid is None:
-        found = _reconstruct_fitted(score, array, diffusion)
-    else:
-        found = reconstruct(score, grid, diffusion=diffusion)
-    observable = _slowest_observable(found, x)
-    return Gap(
-        found.gap,
-        jnp.zeros(()),
-        "of the score, on a grid",
-        found.ground_energy,
-        observable,
-        found,
-    )
-
-
-def _gap_of_samples(array: np.ndarray, x: Array, key: Array, diffusion: Real) -> Gap:
-    """An upper bound on the gap of the samples' own density."""
-    estimate = sampled_gap(array, key=key, diffusion=diffusion)
-    observable = estimate.observable.over(x)
-    return Gap(
-        estimate.value,
-        estimate.error,
-        "an upper bound from the samples",
-        None,
-        observable,
-        None,
-    )
-
-
-def _reconstruct_fitted(
-    score: StaticScore | TimeDependentScore, samples: np.ndarray, diffusion: Real
-) -> Reconstruction:
-    """The reconstruction on a box around the samples. The first grid has the spacing
-    that the steepest slope of the score needs; then it is refined until the gap no
-    longer changes.
-    """
-    margin = CONSTANTS.box_margin * np.std(samples, axis=0)
-    lower = np.min(samples, axis=0) - margin
-    upper = np.max(samples, axis=0) + margin
-    count = min(len(samples), CONSTANTS.slope_points)
-    some = jnp.asarray(
-        samples[np.linspace(0, len(samples) - 1, count).astype(int)], float
-    )
-    # A normal density of variance v has the slope 1/v: its standard deviation is
-    # 1/sqrt(slope).
-    steepest = np.max(np.abs(_slopes(score, some)), axis=0)
-    wanted = (upper - lower) * np.sqrt(steepest) / CONSTANTS.node_spacing
-    # a grid beyond this is not refined any more
-    last = CONSTANTS.axis_nodes_max / CONSTANTS.grid_growth
-    nodes = np.clip(wanted, CONSTANTS.axis_nodes_min, last).round().astype(int)
-    # Refine until the gap is stable: its error is then about that of one refinement.
-    previous = math.inf
-    while True:
-        axes = [
-            Line(float(a), float(b), int(n))
-            for a, b, n in zip(lower, upper, nodes, strict=True)
-        ]
-        found = reconstruct(score, Grid(*axes), diffusion=diffusion)
-        gap = float(found.gap)
-        if abs(gap - previous) <= CONSTANTS.gap_change * gap or np.max(nodes) > last:
-            return found
-        nodes = np.ceil(CONSTANTS.grid_growth * nodes).astype(int)
-        previous = gap
-
-
-@compiled
-def _slopes(score: StaticScore | TimeDependentScore, x: Array) -> Array:
-    """d s_i / d x_i at points `(n, d)`."""
-    return jax.vmap(lambda y: jnp.diagonal(jax.jacfwd(score)(y)))(x)
-
-
-def _rising_sign(observable: Array, x: Array) -> Array:
-    """The sign with which an observable increases along the coordinate that it is most
-    correlated with.
-    """
-    correlations = (
-        (observable - jnp.mean(observable))
-        @ (x - jnp.mean(x, axis=0))
-        / jnp.std(x, axis=0)
-    )
-    return jnp.where(correlations[jnp.argmax(jnp.abs(correlations))] < 0, -1.0, 1.0)
-
-
-def _slowest_observable(found: Reconstruction, x: Array) -> Array:
-    """psi_1 / psi_0 at samples `(n, d)`, interpolated linearly, of mean 0 and variance
-    1 there.
-    """
-    ground, slow = found.spectrum.vectors[:2]
-    # Where the density is thin both modes are rounding: the quotient is limited to its
-    # range elsewhere.
-    dense = ground**2 > CONSTANTS.thin_density * jnp.max(ground**2)
-    quotient = slow / jnp.where(dense, ground, 1)
-    least = jnp.min(quotient, where=dense, initial=jnp.inf)
-    most = jnp.max(quotient, where=dense, initial=-jnp.inf)
-    values = jnp.clip(slow * ground / (ground**2 + TINY), least, most)
-    # Coordinates in units of nodes, as `map_coordinates` needs them.
-    places = [
-        jnp.interp(x[:, i], nodes, jnp.arange(len(nodes)))
-        for i, nodes in enumerate(found.grid.nodes)
-    ]
-    values = jax.scipy.ndimage.map_coordinates(values, places, order=1, mode="nearest")
-    return (values - jnp.mean(values)) / jnp.std(values)

@@ -15,14 +15,12 @@ from jaxtyping import Array
 from ..core.checks import raise_value_error
 from ..core.types import Point, Scalar
 from ..potential import Potential, takes_time
-from ..potential.base import stated_time_dependence
+from ..potential.signature import stated_time_dependence
 from .types import ScoreModel
 
 
 class StaticScore(eqx.Module):
-    """The score x -> s(x) of a model without time; the parameters of the model are its
-    leaves.
-    """
+    """The score x -> s(x) of a model, whose parameters are its leaves."""
 
     model: ScoreModel
     time_dependent: ClassVar[bool] = False
@@ -33,9 +31,7 @@ class StaticScore(eqx.Module):
 
 
 class TimeDependentScore(eqx.Module):
-    """The score (x, t) -> s(x, t) of a model with time; the parameters of the model are
-    its leaves.
-    """
+    """The score (x, t) -> s(x, t) of a model, whose parameters are its leaves."""
 
     model: ScoreModel
     time_dependent: ClassVar[bool] = True
@@ -80,6 +76,7 @@ def as_score(model: Any) -> StaticScore | TimeDependentScore:
 
 def _evaluate(model: Any, *arguments: Scalar) -> Array:
     """The score of a model at x, or at x and t."""
+    # A potential may have a score of its own, which then goes before its gradient.
     own = getattr(model, "score", None)
     if callable(own):
         return jnp.asarray(own(*arguments))

@@ -46,9 +46,8 @@ class NoisePath(eqx.Module):
         for name, value in numbers.items():
             if name not in names:
                 allowed = f"kind {kind!r} has no such number"
-                raise_value_error(
-                    name, value, allowed, f"Give {' and '.join(names)}, or none."
-                )
+                cure = f"Give {' and '.join(names)}, or none."
+                raise_value_error(name, value, allowed, cure)
         self.noise = KINDS[kind](**numbers)
 
     def alpha(self, lam: Value) -> Array:
@@ -70,7 +69,6 @@ def as_path(path: Amplitudes | str) -> Amplitudes:
     for name in ("alpha", "sigma"):
         if not callable(getattr(path, name, None)):
             allowed = f"it must have a method {name}(lam)"
-            raise_value_error(
-                "path", path, allowed, 'Give fp.Noising(mixture), "vp" or "ve".'
-            )
+            cure = 'Give fp.Noising(mixture), "vp" or "ve".'
+            raise_value_error("path", path, allowed, cure)
     return path

@@ -1,8 +1,9 @@
 """The density of a score, and a bound on its distance from the true density.
 
     H = D A^T A,  A = grad - s/2,    H psi = lambda psi its lowest mode,    rho = psi^2
-    < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2                                     (T7)
-    1 - F(p, rho) <= (eps^2 / 4 - lambda/D) / (gap/D),    TV <= sqrt(1 - F),    F = (int sqrt(p rho))^2    (T8)
+    < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2                        (T7)
+    1 - F(p, rho) <= (eps^2 / 4 - lambda/D) / (gap/D),    TV <= sqrt(1 - F)       (T8)
+    F(p, rho) = (int sqrt(p rho))^2
 
 for any density p and eps^2 = E_p |s - grad log p|^2. lambda = 0 exactly if s is the
 score of a density, and rho is then this density. If s has curl, lambda > 0, and a
@@ -29,8 +30,9 @@ from ..operator.tensor import Factor, TensorOperator
 from ..plan.spectrum_plan import validate_modes
 from ..record.types import Figure
 from ..solve.constants import CONSTANTS as SOLVE
-from ..solve.spectrum import solve, warn_of_errors
+from ..solve.spectrum import warn_of_errors
 from ..solve.spectrum_result import Spectrum
+from ..solve.spectrum_run import solve
 from .constants import CONSTANTS
 from .currents import conservative, stationary
 from .fields import as_score
@@ -102,32 +104,18 @@ class Reconstruction(eqx.Module):
         lowest = self.ground_energy / diffusion
         # Traced values cannot be checked; the bound is then clipped.
         if is_concrete(eps2, lowest):
-            error = check_numbers(
-                "eps2",
-                eps2,
-                "it must be a mean squared error",
-                "Give E_p |s - grad log p|^2.",
-            )
+            cure = "Give E_p |s - grad log p|^2."
+            allowed = "it must be a mean squared error"
+            error = check_numbers("eps2", eps2, allowed, cure)
             if not np.all(error >= 0):
-                raise_value_error(
-                    "eps2",
-                    eps2,
-                    "it must be at least zero",
-                    "Give E_p |s - grad log p|^2.",
-                )
+                raise_value_error("eps2", eps2, "it must be at least zero", cure)
             slack = CONSTANTS.eps2_slack
-            if not np.all(
-                error >= 4 * float(lowest) * (1 - slack) - slack * float(self.gap)
-            ):
-                allowed = (
-                    f"no density has an error below 4 lambda = {4 * float(lowest):.4g}"
-                )
-                raise_value_error(
-                    "eps2",
-                    eps2,
-                    allowed,
-                    "Measure it over the data, or refine the grid.",
-                )
+            least = 4 * float(lowest) * (1 - slack) - slack * float(self.gap)
+            if not np.all(error >= least):
+                least_error = f"4 lambda = {4 * float(lowest):.4g}"
+                allowed = f"no density has an error below {least_error}"
+                cure = "Measure it over the data, or refine the grid."
+                raise_value_error("eps2", eps2, allowed, cure)
         excess = jnp.maximum(jnp.asarray(eps2) / 4 - lowest, 0)
         return jnp.minimum(excess * diffusion / self.gap, 1)
 
@@ -147,13 +135,13 @@ class Reconstruction(eqx.Module):
         field = jnp.asarray(density)
         # Traced densities cannot be checked.
         if is_concrete(field):
-            for one in field.reshape(-1, *field.shape[-self.grid.ndim :]):
+            shape = field.shape[-self.grid.ndim :]
+            for one in field.reshape(-1, *shape):
                 self.grid.check_density("density", one)
         sqrt_p = jnp.sqrt(jnp.maximum(field, 0))
         # T7, with the norm of p in the denominator: p need not have mass exactly 1.
-        energy = self.grid.integrate(
-            sqrt_p * self.operator.hamiltonian(sqrt_p)
-        ) / self.grid.integrate(field)
+        mass = self.grid.integrate(field)
+        energy = self.grid.integrate(sqrt_p * self.operator.hamiltonian(sqrt_p)) / mass
         return 4 * energy / self.equation.diffusion
 
     @property
@@ -162,11 +150,8 @@ class Reconstruction(eqx.Module):
         `(*shape, d)`. Where rho is below 1e-18 of its peak, it is s itself. **Cost**:
         one elliptic system.
         """
-        return conservative(
-            self._factored("the parts of a score"),
-            self.spectrum.vectors[0],
-            self.scores,
-        )
+        operator = self._factored("the parts of a score")
+        return conservative(operator, self.spectrum.vectors[0], self.scores)
 
     @property
     def solenoidal(self) -> Array:
@@ -187,18 +172,17 @@ class Reconstruction(eqx.Module):
         # The system may be solved and still have no positive solution, where the grid
         # is too coarse for the curl.
         tolerance = CONSTANTS.stationary_leak
-        settled = (
-            (found.residual < CONSTANTS.stationary_residual)
-            & (lowest > -tolerance)
-            & (leak < tolerance)
-        )
+        solved = found.residual < CONSTANTS.stationary_residual
+        settled = solved & (lowest > -tolerance) & (leak < tolerance)
+        # Inside a transformation there is no value to judge, and the density is
+        # returned as it is.
         if is_concrete(settled) and not bool(settled):
             # The three numbers tell which of the conditions failed.
             detail = (
                 f"residual {float(found.residual):.1e}, lowest value "
-                f"{float(lowest):.1e} of the peak, moved by "
+                f"{float(lowest):.1e} of the peak, moved by {float(leak):.1e} of its "
+                "mass in 1/gap."
             )
-            detail += f"{float(leak):.1e} of its mass in 1/gap."
             raise_failure(jnp.asarray(code("not_settled")), detail)
         return found.density
 
@@ -213,18 +197,13 @@ class Reconstruction(eqx.Module):
         which have no such factors.
         """
         operator = self.operator
-        if not (
-            isinstance(operator, TensorOperator)
-            and all(isinstance(term, Factor) for term in operator.terms)
+        if isinstance(operator, TensorOperator) and all(
+            isinstance(term, Factor) for term in operator.terms
         ):
-            cure = "Reconstruct on Line, Periodic or Legendre axes, with fp.Spectral()."
-            raise_value_error(
-                "scheme",
-                type(operator).__name__,
-                f"{wanted} are computed in smooth bases",
-                cure,
-            )
-        return operator
+            return operator
+        cure = "Reconstruct on Line, Periodic or Legendre axes, with fp.Spectral()."
+        allowed = f"{wanted} are computed in smooth bases"
+        raise_value_error("scheme", type(operator).__name__, allowed, cure)
 
 
 @full_precision
@@ -263,30 +242,25 @@ def reconstruct(
     ```
     """
     if not isinstance(grid, Grid):
-        raise_value_error(
-            "grid",
-            grid,
-            "it must be an fp.Grid",
-            "Give fp.Grid(fp.Line(-5, 5, 64)), say.",
-        )
+        cure = "Give fp.Grid(fp.Line(-5, 5, 64)), say."
+        raise_value_error("grid", grid, "it must be an fp.Grid", cure)
     field = as_score(score)
     equation = ScoreHamiltonian(field, diffusion)
     if equation.diffusion.ndim:
         allowed = "the bounds of a reconstruction need one number"
-        raise_value_error(
-            "diffusion", diffusion, allowed, "Give D, a number above zero."
-        )
+        cure = "Give D, a number above zero."
+        raise_value_error("diffusion", diffusion, allowed, cure)
     if k < 2:
         raise_value_error("k", k, "a gap needs two levels", "Give k=2 or more.")
     # The lowest mode is psi, the next one gives the gap.
     request = validate_modes(equation, grid, k, t, scheme, None)
     found, operator = solve(request, check)
-    _check_confined(found, getattr(field.model, "__name__", type(field.model).__name__))
+    name = getattr(field.model, "__name__", type(field.model).__name__)
+    _check_confined(found, name)
     warn_of_errors(found, SOLVE.warned_level_error, 2)
     assert isinstance(request.equation, ScoreHamiltonian)
-    return Reconstruction(
-        found, operator, _sample_score(request.equation, grid, request.t)
-    )
+    scores = _sample_score(request.equation, grid, request.t)
+    return Reconstruction(found, operator, scores)
 
 
 @sampling_program
@@ -296,26 +270,25 @@ def _sample_score(equation: ScoreHamiltonian, grid: Grid, t: Array) -> Array:
 
 
 def _check_confined(found: Spectrum, name: str) -> None:
-    """Raise `ValueError` for a field whose lowest mode is not small at the ends of a
-    line.
-    """
+    """Raise `ValueError` where the lowest mode is not small at the ends of a line."""
     if not is_concrete(found.vectors):
         return
     # The box of a Line stands for the whole line: a density at its ends would go on
     # outside.
     density = np.asarray(found.vectors[0]) ** 2
+    peak = np.max(density)
     for i, axis in enumerate(found.grid.axes):
-        if axis.unbounded:
-            ends = float(
-                np.max(np.take(density, [0, axis.n - 1], axis=i)) / np.max(density)
+        if not axis.unbounded:
+            continue
+        at_ends = np.take(density, [0, axis.n - 1], axis=i)
+        ends = float(np.max(at_ends) / peak)
+        if ends > CONSTANTS.end_density:
+            allowed = (
+                f"it does not confine: its lowest mode has {ends:.1e} of its peak at "
+                f"the ends of axis {i}"
             )
-            if ends > CONSTANTS.end_density:
-                allowed = (
-                    f"it does not confine: its lowest mode has {ends:.1e} of its peak "
-                    f"at the ends of axis {i}"
-                )
-                cure = (
-                    "There is no ground state. Add a confining tail to the network, or "
-                    "widen the box."
-                )
-                raise_value_error("score", name, allowed, cure)
+            cure = (
+                "There is no ground state. Add a confining tail to the network, or "
+                "widen the box."
+            )
+            raise_value_error("score", name, allowed, cure)

@@ -3,7 +3,8 @@
 The sampler starts from x ~ N(0, σ(1)²) at λ = 1 and visits 1 = λ_0 > ... > λ_N = 0. One
 step from λ to λ' is
 
-    x' = (α'/α) (x + σ² s) - √(σ'² - w) σ s + √w N,      w = ε σ'² (1 - κ'²/κ²),    κ = σ/α,    s = s(x, λ)
+    x' = (α'/α) (x + σ² s) - √(σ'² - w) σ s + √w N
+    w = ε σ'² (1 - κ'²/κ²),    κ = σ/α,    s = s(x, λ)
 
 x and the score s are (d,), N is standard normal, ε the noise level: 0 is DDIM, 1 the
 ancestral sampler of DDPM. On a line, with the exact score, `sampler_law` of
@@ -56,9 +57,8 @@ def sample(
 
     **Returns** `(count, d)`. **Raises** `ValueError` for steps that do not descend from
     1 to 0, a noise outside [0, 1], an initial of another shape, a score whose output is
-    not `(d,)` or not finite. **Keeps**: the same
-    key gives the same result; the score is never evaluated at λ = 0. **Cost**: N
-    `count` scores; one program for every N.
+    not `(d,)` or not finite. **Keeps**: the same key gives the same result; the score
+    is never evaluated at λ = 0. **Cost**: N `count` scores; one program for every N.
 
     **Reference**: Song, Meng and Ermon (ICLR 2021), eq. 12.
 
@@ -80,37 +80,29 @@ def sample(
     count = check_integer("count", count, 1, "Give how many samples to draw.")
     dim = check_integer("dim", dim, 1, "Give the number of coordinates.")
     if not 0 <= check_finite_number("noise", noise) <= 1:
-        raise_value_error(
-            "noise",
-            noise,
-            "it must lie between 0 and 1",
-            "Give 0 for DDIM, 1 for DDPM.",
-        )
+        cure = "Give 0 for DDIM, 1 for DDPM."
+        raise_value_error("noise", noise, "it must lie between 0 and 1", cure)
     initial_key, noise_key = jax.random.split(key)
     lambdas = jnp.asarray(lambdas, dtype=float)
     # The start of the sampler: noise of the width that the path has at λ = 1.
     if initial is None:
-        initial = path.sigma(lambdas[0]) * jax.random.normal(initial_key, (count, dim))
+        normal = jax.random.normal(initial_key, (count, dim))
+        initial = path.sigma(lambdas[0]) * normal
     elif jnp.shape(initial) != (count, dim):
-        raise_value_error(
-            "initial.shape",
-            jnp.shape(initial),
-            f"it must be {(count, dim)}",
-            "Give one row a sample.",
-        )
+        allowed = f"it must be {(count, dim)}"
+        shape = jnp.shape(initial)
+        raise_value_error("initial.shape", shape, allowed, "Give one row a sample.")
     start = jnp.asarray(initial, dtype=lambdas.dtype)
     # A score that is not finite would show only in the last samples.
     field = time_dependent_score(score)
     check_output("score", field, start[: CONSTANTS.checked_points], lambdas[0])
-    return _walk(
-        field, path, lambdas, start, jnp.asarray(noise, lambdas.dtype), noise_key
-    )
+    # An array: another noise level is no new program.
+    level = jnp.asarray(noise, lambdas.dtype)
+    return _walk(field, path, lambdas, start, level, noise_key)
 
 
 def time_dependent_score(score: ScoreModel) -> TimeDependentScore:
-    """`score` as a function of x and λ. **Raises** `ValueError` for one that takes no
-    λ.
-    """
+    """`score` as a function of x and λ. **Raises** `ValueError` if it takes no λ."""
     field = as_score(score)
     if not isinstance(field, TimeDependentScore):
         cure = "Give lambda x, lam: ..., or a timed network."
@@ -137,9 +129,10 @@ def _walk(
         scores = jax.vmap(lambda x: score(x, before))(x)
         mean = step_mean(alphas, sigmas, variance, x, scores)
         # The maximum keeps the root real where rounding makes the variance negative.
-        return mean + jnp.sqrt(jnp.maximum(variance, 0)) * jax.random.normal(
-            key, x.shape, x.dtype
-        ), None
+        deviation = jnp.sqrt(jnp.maximum(variance, 0))
+        return mean + deviation * jax.random.normal(key, x.shape, x.dtype), None
 
     keys = jax.random.split(key, len(lambdas) - 1)
-    return jax.lax.scan(step, start, (lambdas[:-1], lambdas[1:], keys))[0]
+    steps = (lambdas[:-1], lambdas[1:], keys)
+    samples, _ = jax.lax.scan(step, start, steps)
+    return samples

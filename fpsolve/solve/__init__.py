@@ -1,3 +1,1 @@
-"""What fpsolve answers for one equation: evolution, levels, the correspondence, and
-rare events.
-"""
+"""What fpsolve answers for one equation: evolution, levels, rates, correspondence."""

@@ -5,7 +5,8 @@ U / D, the force along each cell in units of D, and log D are sampled at many ra
 points. At the corners of the cell around a point their values are known, and what is
 smooth on the grid stays between them, but for its curvature:
 
-    e = distance from [min corners - m, max corners + m],     m = second differences / 4 of the samples around
+    e = distance from [min corners - m, max corners + m]
+    m = (second differences of the samples around) / 4
 
 Half of a second difference times 1/4 is what a parabola reaches beyond two samples; m
 is twice that. Where e > 0 there is a trap, a barrier or a jump to and fro. The mass of
@@ -48,18 +49,17 @@ def unseen_features(equation: Equation, grid: Grid, times: np.ndarray) -> np.nda
     worst = np.zeros(grid.shape)
     if grid.size > CONSTANTS.most_looked_at:
         return worst
-    look, cells = _random_places(grid), as_array(grid.units)
+    places = _random_places(grid)
+    points = jnp.asarray(places.every)
+    cells = as_array(grid.units)
     for t in times:
-        sampled = _sample_functions(
-            equation, jnp.asarray(look.every), cells, as_array(t)
-        )
-        excess = sum(
-            (look.excess(np.asarray(values)) for values in sampled),
-            np.zeros(len(look.points)),
-        )
+        excess = np.zeros(len(places.points))
+        for values in _sample_functions(equation, points, cells, as_array(t)):
+            excess = excess + places.excess(np.asarray(values))
         if equation.evolves_density:
+            # The exponent is bounded, since e^e would overflow for a very deep trap.
             excess = np.expm1(np.minimum(excess, FIT.largest_exponent))
-        worst = np.maximum(worst, look.mean_in_cells(excess))
+        worst = np.maximum(worst, places.mean_in_cells(excess))
     return worst
 
 
@@ -82,22 +82,25 @@ def unseen_in_levels(
     features = unseen_features(equation, grid, np.full(1, t))
     if not np.any(features):
         return np.zeros(len(values))
-    share = lambda parts: _share(grid, parts, features)
     if not equation.evolves_density:
-        return share(np.abs(modes) ** 2)
+        return _share(grid, np.abs(modes) ** 2, features)
     if log_sqrt_pi is None:
-        return np.abs(values) * np.minimum(share(np.abs(modes)), 1)
-    shares = share(np.abs(modes) ** 2) + share(
-        _squared_slopes(grid, modes, np.exp(log_sqrt_pi))
-    )
-    return np.abs(values) * np.minimum(shares, 1)
+        share = _share(grid, np.abs(modes), features)
+    else:
+        slopes = _squared_slopes(grid, modes, np.exp(log_sqrt_pi))
+        of_mass = _share(grid, np.abs(modes) ** 2, features)
+        share = of_mass + _share(grid, slopes, features)
+    # A rate may be wrong by its whole size, and nothing is known beyond that.
+    return np.abs(values) * np.minimum(share, 1)
 
 
 def unseen_in_field(
-    equation: FokkerPlanck, grid: Grid, t: float, values: np.ndarray
+    equation: FokkerPlanck,
+    grid: Grid,
+    t: float,
+    values: np.ndarray,
 ) -> float:
-    """The relative error of a committor or a passage time `(*shape)` by what the
-    samples miss.
+    """The relative error of a committor or a passage time by what the samples miss.
 
     The shares of the flux and of the mass that lie in the cells, as for levels, under
     e^{-U/D}.
@@ -105,27 +108,28 @@ def unseen_in_field(
     features = unseen_features(equation, grid, np.full(1, t))
     if not np.any(features):
         return 0.0
+
+    def reduced_potential(x: Array) -> Array:
+        return equation.energy(x, t) / jnp.min(equation.diffusions(x))
+
     log_pi = np.zeros(grid.shape)
     if equation.potential is not None:
-        log_pi = -np.asarray(
-            grid.sample(
-                lambda x: equation.energy(x, t) / jnp.min(equation.diffusions(x))
-            )
-        )
+        log_pi = -np.asarray(grid.sample(reduced_potential))
+    # The largest value is one: weights need no normalisation.
     sqrt_pi = np.exp((log_pi - np.max(log_pi)) / 2)
+    # A time may be infinite where the target is never reached: no flux leads there.
     finite = np.where(np.isfinite(values), values, 0)
     flux = _squared_slopes(grid, (sqrt_pi * finite)[None], sqrt_pi)[0]
-    return float(
-        min(_share(grid, flux, features) + _share(grid, sqrt_pi**2, features), 1.0)
-    )
+    of_flux = _share(grid, flux, features)
+    of_mass = _share(grid, sqrt_pi**2, features)
+    return float(min(of_flux + of_mass, 1.0))
 
 
 def _share(grid: Grid, parts: np.ndarray, features: np.ndarray) -> Any:
-    """The mean of `features` `(*shape)`, weighted by parts `(..., *shape)`; zero where
-    there are none.
-    """
+    """The mean of `features`, weighted by parts `(..., *shape)`; zero without parts."""
     total = grid.integrate_on_host(parts)
-    return grid.integrate_on_host(parts * features) / np.where(total > 0, total, 1)
+    share = grid.integrate_on_host(parts * features)
+    return share / np.where(total > 0, total, 1)
 
 
 def _squared_slopes(grid: Grid, modes: np.ndarray, sqrt_pi: np.ndarray) -> np.ndarray:
@@ -134,7 +138,8 @@ def _squared_slopes(grid: Grid, modes: np.ndarray, sqrt_pi: np.ndarray) -> np.nd
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         ratios = modes / sqrt_pi
         for i, axis in enumerate(grid.axes):
-            total = total + (sqrt_pi * np.gradient(ratios, axis.nodes, axis=i + 1)) ** 2
+            slope = np.gradient(ratios, axis.nodes, axis=i + 1)
+            total = total + (sqrt_pi * slope) ** 2
     # Where sqrt(pi) underflows there is no flux.
     return np.nan_to_num(total, nan=0, posinf=0)
 
@@ -145,12 +150,11 @@ def unseen_start(initial: Formula, grid: Grid) -> float:
     """
     if grid.size > CONSTANTS.most_looked_at:
         return 0.0
-    look = _random_places(grid)
-    missed = look.mean_in_cells(
-        look.excess(np.asarray(_sample_size(initial, jnp.asarray(look.every))))
-    )
-    seen = np.abs(np.asarray(grid.sample(initial)))
-    return float(grid.integrate_on_host(missed) / grid.integrate_on_host(seen))
+    places = _random_places(grid)
+    sizes = np.asarray(_sample_size(initial, jnp.asarray(places.every)))
+    missed = grid.integrate_on_host(places.mean_in_cells(places.excess(sizes)))
+    seen = grid.integrate_on_host(np.abs(np.asarray(grid.sample(initial))))
+    return float(missed / seen)
 
 
 def misplaced_start(initial: Formula, grid: Grid, field: np.ndarray) -> float:
@@ -170,9 +174,10 @@ def misplaced_start(initial: Formula, grid: Grid, field: np.ndarray) -> float:
         sums = _first_waves(axis, x) @ masses
         return sums[1:] / sums[0]
 
-    difference = np.max(
-        np.abs(means(dense, values) - means(axis.nodes, axis.weights * np.abs(field)))
-    )
+    right = means(dense, values)
+    on_grid = means(axis.nodes, axis.weights * np.abs(field))
+    difference = np.max(np.abs(right - on_grid))
+    # A start that is zero at all dense points has no means.
     return float(difference) if np.isfinite(difference) else 0.0
 
 
@@ -182,7 +187,9 @@ def _first_waves(axis: Axis, x: np.ndarray) -> np.ndarray:
     of them to rounding.
     """
     orders = np.arange(1, CONSTANTS.compared_means + 1)
-    phases = np.pi * np.outer(orders, (x - axis.lower) / axis.length)
+    positions = (x - axis.lower) / axis.length
+    phases = np.pi * np.outer(orders, positions)
+    # Sines vanish at absorbing ends; cosines are flat where no flux leaves.
     if axis.boundary == "absorbing":
         return np.sin(phases)
     constant = np.ones((1, len(x)))
@@ -202,17 +209,15 @@ class _RandomPlaces:
         known = product_points(self.positions)
         # Known and random places together are a fixed number, so that programs on them
         # fit all grids.
-        self.points = _random_points(
-            self.positions, max(CONSTANTS.looked_at - len(known), len(known))
-        )
+        count = max(CONSTANTS.looked_at - len(known), len(known))
+        self.points = _random_points(self.positions, count)
         self.every = np.concatenate([known, self.points])
+        # The known position to the left of each place, and the cell of each place.
         self.left = [
-            np.clip(np.searchsorted(x, self.points[:, i]) - 1, 0, len(x) - 2)
-            for i, x in enumerate(self.positions)
+            _interval_of(self.points[:, i], x) for i, x in enumerate(self.positions)
         ]
-
         cells = [
-            np.clip(np.searchsorted(axis.edges, self.points[:, i]) - 1, 0, axis.n - 1)
+            _interval_of(self.points[:, i], axis.edges)
             for i, axis in enumerate(grid.axes)
         ]
         self.cells = np.ravel_multi_index(cells, grid.shape)
@@ -234,16 +239,16 @@ class _RandomPlaces:
         known = every[:count].reshape([len(x) for x in self.positions])
         values = every[count:]
         corners = corner_values(known, self.left)
-        margin = (
-            np.max(corner_values(_second_differences(known), self.left), axis=0) / 4
-        )
+        curvatures = corner_values(_second_differences(known), self.left)
+        margin = np.max(curvatures, axis=0) / 4
         # Infinite values beside infinite corners give NaN, and are no feature.
         with np.errstate(invalid="ignore"):
             above = values - (np.max(corners, axis=0) + margin)
             below = (np.min(corners, axis=0) - margin) - values
             excess = np.maximum(above, below)
         # Differences below the rounding of the largest value are none.
-        largest = np.max(np.abs(known[np.isfinite(known)]), initial=0.0)
+        finite = known[np.isfinite(known)]
+        largest = np.max(np.abs(finite), initial=0.0)
         rounding = CONSTANTS.feature_roundings * np.finfo(known.dtype).eps * largest
         return np.where(excess > rounding, excess, 0.0)
 
@@ -255,7 +260,10 @@ _random_places = functools.lru_cache(maxsize=4)(_RandomPlaces)
 
 @sampling_program
 def _sample_functions(
-    equation: Equation, points: Array, cells: Array, t: Array
+    equation: Equation,
+    points: Array,
+    cells: Array,
+    t: Array,
 ) -> list[Array]:
     """U / D, the force along each axis over a cell in units of D, and log D at points
     `(P, d)`; for a wave U alone.
@@ -267,15 +275,15 @@ def _sample_functions(
     if not isinstance(equation, FokkerPlanck):
         return []
     diffusions = sample(equation.diffusions, points)
+    # A diffusion may vanish somewhere: U / D and log D are finite with 1 in its place.
     diffusions = jnp.where(diffusions > 0, diffusions, 1)
     found = []
     if equation.potential is not None:
-        found.append(
-            sample(lambda x: equation.energy(x, t), points)
-            / jnp.min(diffusions, axis=1)
-        )
+        energies = sample(lambda x: equation.energy(x, t), points)
+        found.append(energies / jnp.min(diffusions, axis=1))
     if (force := equation.force) is not None:
-        found.extend((sample(lambda x: force(x, t), points) * cells / diffusions).T)
+        forces = sample(lambda x: force(x, t), points)
+        found.extend((forces * cells / diffusions).T)
     if callable(equation.diffusion):
         found.extend(jnp.log(diffusions).T)
     return found
@@ -287,19 +295,27 @@ def _sample_size(initial: Formula, points: Array) -> Array:
     return jnp.abs(sample(initial, points))
 
 
+def _interval_of(x: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """The number of the interval between ascending `edges` that holds each x; the first
+    or the last one for an x at or beyond the ends.
+    """
+    interval = np.searchsorted(edges, x) - 1
+    return np.clip(interval, 0, len(edges) - 2)
+
+
 def _known_positions(axis: Axis) -> np.ndarray:
     """The nodes of an axis and both its ends, the latter moved inside by little, where
     functions may be infinite.
     """
     ends = moved_inside(axis, np.asarray([axis.lower, axis.upper]))
-    inner = axis.nodes[(axis.nodes > ends[0]) & (axis.nodes < ends[1])]
+    between_ends = (axis.nodes > ends[0]) & (axis.nodes < ends[1])
+    inner = axis.nodes[between_ends]
     return np.concatenate([ends[:1], inner, ends[1:]])
 
 
 def _random_points(positions: list[np.ndarray], count: int) -> np.ndarray:
-    """Points `(count, d)` in the box of the positions; along one axis one in each of
-    `count` equal parts.
-    """
+    """Points `(count, d)` in the box; on one axis one in each of equal parts."""
+    # A fixed seed: the same call gives the same error.
     generator = np.random.default_rng(7)
     d = len(positions)
     unit = generator.uniform(size=(count, d))
@@ -316,6 +332,7 @@ def _second_differences(values: np.ndarray) -> np.ndarray:
     """
     total = np.zeros(values.shape)
     for i in range(values.ndim):
+        # Differences of infinite values are NaN, and count as infinite below.
         with np.errstate(invalid="ignore"):
             inner = np.abs(np.diff(values, 2, axis=i))
         pad = [(1, 1) if j == i else (0, 0) for j in range(values.ndim)]

@@ -1,5 +1,4 @@
-"""A folder in which a run keeps every saved time, so that the same call resumes, to the
-same bits.
+"""A folder that keeps every saved time, so that the same call resumes to the same bits.
 
 The folder holds `problem.json`, a description of everything that shapes the answer
 (functions by their values on the grid, not by their source text), and one `.npz` a
@@ -40,24 +39,28 @@ class Checkpoint:
         self.folder = open_run_folder(folder, _describe(request, scheme, method, field))
 
     def load(self, index: int) -> tuple[Array, float, float, int] | None:
-        """State, operator calls, error and step guess at saved time `index`, or None."""
+        """State, operator calls, error and step guess at time `index`, or None."""
         path = self._path(index)
         if not path.exists():
             return None
+        # Arrays only: a pickle in a foreign folder could execute code.
         with np.load(path, allow_pickle=False) as kept:
-            return (
-                jnp.asarray(kept["state"]),
-                float(kept["calls"]),
-                float(kept["error"]),
-                int(kept["first"]),
-            )
+            state = jnp.asarray(kept["state"])
+            calls = float(kept["calls"])
+            error = float(kept["error"])
+            first = int(kept["first"])
+        return state, calls, error, first
 
     def save(
-        self, index: int, state: Array, calls: float, error: float, first: int
+        self,
+        index: int,
+        state: Array,
+        calls: float,
+        error: float,
+        first: int,
     ) -> None:
         """Keep the state at time `index`, unless it is there already."""
-        # Written under another name and renamed: a run that is stopped leaves no half
-        # file behind.
+        # Written under another name and renamed: a stopped run leaves no half file.
         if not self._path(index).exists():
             arrays = {
                 "state": np.asarray(state),
@@ -72,12 +75,15 @@ class Checkpoint:
 
 
 def _describe(
-    request: Request, scheme: Scheme, method: Propagator | Magnus, field: Array
+    request: Request,
+    scheme: Scheme,
+    method: Propagator | Magnus,
+    field: Array,
 ) -> dict[str, str]:
-    """Everything that shapes the answer, by name; arrays and functions as digests of
-    their values.
-    """
-    equation, grid, times = request.equation, request.grid, request.times
+    """Everything that shapes the answer, by name; arrays and functions as digests."""
+    equation = request.equation
+    grid = request.grid
+    times = request.times
 
     # Functions by their values on the grid, time-dependent ones at the saved times: a
     # change between these is not seen.
@@ -102,6 +108,5 @@ def _digest(*arrays: AnyArray) -> str:
     """The bits of some arrays as 16 hexadecimal digits: two problems agree by chance
     once in 2^64.
     """
-    return hashlib.sha256(
-        b"".join(np.asarray(array).tobytes() for array in arrays)
-    ).hexdigest()[:16]
+    content = b"".join(np.asarray(array).tobytes() for array in arrays)
+    return hashlib.sha256(content).hexdigest()[:16]

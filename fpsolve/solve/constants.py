@@ -5,7 +5,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class SolveConstants:
-    """Constants of `solve` that decide answers. Each says where its value comes from."""
+    """Constants of `solve` that decide answers, each with the origin of its value."""
 
     # `fp.evolve`
     # The error of the companion, which is compared, is up to ten times that of the grid

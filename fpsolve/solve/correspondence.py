@@ -1,7 +1,9 @@
 """Both sides together: the density by its generator, the wave by its Hamiltonian, and
 the difference.
 
-    d_t p = L_t p          d_t psi = -H_t psi - (a_t / 2) psi          p = sqrt(pi_t) psi,   a_t = d_t log pi_t
+    d_t p = L_t p
+    d_t psi = -H_t psi - (a_t / 2) psi      a_t = d_t log pi_t
+    p = sqrt(pi_t) psi
 
 Both sides use the same grid and, where the potential is time-dependent, take the same
 steps in time, so that they differ by rounding only (theorems T1, T2, T3, T13). They
@@ -32,15 +34,15 @@ from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..operator import Operator, ScharfetterGummel, Scheme
 from ..plan import Outcome, Plan, Request, validate, wave_size
-from ..plan.scheme_choice import SampledEquation
+from ..plan.sampled_equation import SampledEquation
 from ..plan.spectrum_plan import validate_modes
 from ..propagate import Chebyshev, Picture
 from ..record import ERROR_PART, Result
 from ..step import Magnus, Problem
-from ..step.trajectory import BothSides, run_both
+from ..step.two_pictures import BothSides, run_both
 from .constants import CONSTANTS
 from .second_look import Look, look
-from .spectrum import solve
+from .spectrum_run import solve
 
 
 class Correspondence(Result):
@@ -79,17 +81,14 @@ class Correspondence(Result):
     @property
     def holds(self) -> bool:
         """Whether both sides agree."""
-        # All levels are compared in units of the largest one, which their rounding is
-        # proportional to.
+        # In units of the largest level: the rounding of all is proportional to it.
         spectra = np.asarray(self.spectra)
         tolerance = float(self.tolerance)
         same_density = np.max(np.asarray(self.difference)) <= tolerance
         largest_level = max(1.0, float(np.max(np.abs(spectra))))
         apart = np.max(np.abs(spectra[0] - spectra[1]))
-        return bool(
-            same_density
-            and apart <= CONSTANTS.spectrum_factor * tolerance * largest_level
-        )
+        limit = CONSTANTS.spectrum_factor * tolerance * largest_level
+        return bool(same_density and apart <= limit)
 
     @property
     def result(self) -> str:
@@ -102,37 +101,32 @@ class Correspondence(Result):
         return {name: str(decision) for name, decision in self.decisions}
 
     def __repr__(self) -> str:
-        holds = (
-            ("holds" if self.holds else "does not hold")
-            if is_concrete(self.difference, self.spectra)
-            else "traced"
-        )
+        holds = "traced"
+        if is_concrete(self.difference, self.spectra):
+            holds = "holds" if self.holds else "does not hold"
         return (
-            f"Correspondence: {len(self.times)} times on {self.grid!r}\n  {holds}: "
-            f"densities differ by {largest(self.difference)} at most, "
-            f"{largest(self.tolerance)} is allowed\n  estimated error of the density at "
-            f"most {largest(self.error)}"
+            f"Correspondence: {len(self.times)} times on {self.grid!r}\n"
+            f"  {holds}: densities differ by {largest(self.difference)} at most, "
+            f"{largest(self.tolerance)} is allowed\n"
+            f"  estimated error of the density at most {largest(self.error)}"
         )
 
     def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The code and whether it holds; the parts of the error, and `root` = sqrt(pi):
         `(*shape)`, or `(T, *shape)` where it is time-dependent.
         """
-        times = (
-            jnp.asarray(self.times) if self.equation.time_dependent else jnp.zeros(1)
-        )
-        roots = np.stack(
-            [jnp.exp(self.equation.log_sqrt_pi(self.grid, t)) for t in times]
-        )
+        moving = self.equation.time_dependent
+        times = jnp.asarray(self.times) if moving else jnp.zeros(1)
+        log_roots = (self.equation.log_sqrt_pi(self.grid, t) for t in times)
+        roots = np.stack([jnp.exp(log_root) for log_root in log_roots])
         entries = {
             "result": self.result,
             "holds": self.holds,
             "tolerance": float(self.tolerance),
         }
-        arrays = {"root": roots if self.equation.time_dependent else roots[0]}
-        return entries, arrays | {
-            ERROR_PART + name: part for name, part in self.errors.items()
-        }
+        arrays = {"root": roots if moving else roots[0]}
+        parts = {ERROR_PART + name: part for name, part in self.errors.items()}
+        return entries, arrays | parts
 
 
 @full_precision
@@ -181,19 +175,16 @@ def correspondence(
     request = validate(equation, initial, times, grid, scheme, None, None, 0.0, None)
     grid, times = request.grid, request.times
     # Densities and waves at all times, and the fields of two runs and a spectrum.
-    check_memory(
-        "grid",
-        grid.shape,
-        2 * len(times) + 24,
-        "Take fewer nodes on some axis, or fewer times.",
-    )
+    cure = "Take fewer nodes on some axis, or fewer times."
+    check_memory("grid", grid.shape, 2 * len(times) + 24, cure)
     as_read = request.equation
     assert isinstance(as_read, FokkerPlanck)
     as_read.require_reversible(grid, "the wave picture")
 
     # 2. Discretise.
     plan = _plan(request, scheme)
-    sampled, start = request.sampled, plan.start
+    sampled = request.sampled
+    start = plan.start
     log_sqrt_pi = sampled.operator(scheme, start.dtype).log_sqrt_pi
     size = wave_size(log_sqrt_pi, start, sampled.solved)
     if is_concrete(size) and not np.isfinite(float(size)):
@@ -201,13 +192,13 @@ def correspondence(
             "Start from a narrower density, or one nearer to the Gibbs density; "
             "fp.evolve takes any start."
         )
-        raise_value_error(
-            "initial", float(size), "its wave p / sqrt(pi) overflows", cure
-        )
+        allowed = "its wave p / sqrt(pi) overflows"
+        raise_value_error("initial", float(size), allowed, cure)
 
     # 3. Evolve both sides, and compare them.
     cell = sampled.cell
-    sides = run_both(Problem(plan.problem.operator, Picture.DENSITY, 0.0), start, times)
+    problem = Problem(plan.problem.operator, Picture.DENSITY, 0.0)
+    sides = run_both(problem, start, times)
     density = scaled(sides.density, 1 / cell)
     epsilon = float(jnp.finfo(start.dtype).eps)
     # The wave is larger than the density by |p / sqrt(pi)|, and so is its rounding.
@@ -220,6 +211,10 @@ def correspondence(
     # 4. The whole error of the density, by a second look at the problem.
     outcome = Outcome(density, sides.error, {}, as_array(code_of("successful"), int))
     found = look(plan, outcome, check)
+    decisions = (
+        ("scheme", Decision(type(scheme).__name__)),
+        ("check", found.decision),
+    )
     return Correspondence(
         times=times,
         density=density,
@@ -233,42 +228,29 @@ def correspondence(
         code=_code(found),
         equation=as_read,
         grid=grid,
-        decisions=(
-            ("scheme", Decision(type(scheme).__name__)),
-            ("check", found.decision),
-        ),
+        decisions=decisions,
     )
 
 
 def _plan(request: Request, scheme: Scheme) -> Plan:
-    """The evolution of the density as a plan, which a second look repeats on other
-    grids.
-    """
+    """The evolution of the density as a plan, which a second look repeats."""
     chosen = request.choose(scheme)
     start = request.start(chosen)
     moving = request.equation.time_dependent
-    operator = (
-        request.sampled.path(scheme)
-        if moving
-        else request.sampled.operator(scheme, start.dtype)
-    )
+    if moving:
+        operator = request.sampled.path(scheme)
+        method = Magnus()
+    else:
+        operator = request.sampled.operator(scheme, start.dtype)
+        method = Chebyshev()
     problem = Problem(operator, chosen.picture, 0.0)
-    return Plan(
-        request,
-        problem,
-        Magnus() if moving else Chebyshev(),
-        start,
-        chosen,
-        {"scheme": chosen.decision},
-    )
+    decisions = {"scheme": chosen.decision}
+    return Plan(request, problem, method, start, chosen, decisions)
 
 
 def _code(found: Look) -> Array:
-    """The code of the result, with a warning where a second look finds an error that
-    leaves hardly a digit.
-    """
-    # What one run shows is too rough a guide for a code, and all that a traced program
-    # knows.
+    """The code of the result, with a warning of an error that leaves hardly a digit."""
+    # What one run shows is too rough a guide for a code; a traced one knows no more.
     if not found.compared:
         return as_array(code_of("successful"), int)
     # An error that is not known is NaN, and exceeds nothing.
@@ -276,11 +258,10 @@ def _code(found: Look) -> Array:
     if not worst > CONSTANTS.unresolved_error:
         return as_array(code_of("successful"), int)
     detail = f"estimated error {worst:.1e}, above {CONSTANTS.unresolved_error:.1e}."
+    message = f"{detail} {REMEDIES['grid_too_coarse']}"
     # The frames of this function, of `correspondence` and of its wrapper lie between
     # here and the user's call.
-    warnings.warn(
-        f"{detail} {REMEDIES['grid_too_coarse']}", AccuracyWarning, stacklevel=4
-    )
+    warnings.warn(message, AccuracyWarning, stacklevel=4)
     return as_array(code_of("grid_too_coarse"), int)
 
 
@@ -292,23 +273,24 @@ def _difference(sides: BothSides, grid: Grid) -> Array:
 
 
 def _spectra(
-    sampled: SampledEquation, scheme: Scheme, t: Scalar, check: bool
+    sampled: SampledEquation,
+    scheme: Scheme,
+    t: Scalar,
+    check: bool,
 ) -> tuple[Array, Array]:
     """Levels of -L by its right and left eigenfunctions sqrt(pi) psi and psi /
     sqrt(pi), and levels of H, `(2, k)`; the errors of those of H, `(k,)`.
     """
     grid = sampled.grid
     levels = min(CONSTANTS.compared_levels, grid.size)
-    modes, _ = solve(
-        validate_modes(sampled.equation, grid, levels, t, scheme, None), check
-    )
+    request = validate_modes(sampled.equation, grid, levels, t, scheme, None)
+    modes, _ = solve(request, check)
     # A static operator is the same at all times: at t = 0 it is built already.
     t = t if sampled.equation.time_dependent else 0.0
     operator = sampled.operator(scheme, modes.values.dtype, t)
-    both = _both_levels(
-        operator, modes.values, scaled(modes.vectors, math.sqrt(sampled.cell))
-    )
-    return both, modes.errors
+    # In the units of the solver, in which a cell holds the square of a wave.
+    vectors = scaled(modes.vectors, math.sqrt(sampled.cell))
+    return _both_levels(operator, modes.values, vectors), modes.errors
 
 
 @quick_program
@@ -317,11 +299,9 @@ def _both_levels(operator: Operator, values: Array, vectors: Array) -> Array:
     # Where sqrt(pi) is tiny both eigenfunctions are zero to rounding, and 1 / sqrt(pi)
     # would overflow. The limit is the fourth root of the smallest normal number.
     representable = log_sqrt_pi > np.log(np.finfo(values.dtype).tiny) / 4
-    left = (
-        jnp.where(representable, jnp.exp(-jnp.where(representable, log_sqrt_pi, 0)), 0)
-        * vectors
-    )
+    # The inner `where` keeps what is not taken finite, also in derivatives.
+    inverse = jnp.exp(-jnp.where(representable, log_sqrt_pi, 0))
+    left = jnp.where(representable, inverse, 0) * vectors
     right = jnp.exp(log_sqrt_pi) * vectors
-    return jnp.stack(
-        [-operator.grid.integrate(left * jax.vmap(operator.generator)(right)), values]
-    )
+    images = jax.vmap(operator.generator)(right)
+    return jnp.stack([-operator.grid.integrate(left * images), values])

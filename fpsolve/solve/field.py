@@ -72,15 +72,18 @@ class Field(NDArrayOperatorsMixin, eqx.Module):
         return array if dtype is None else array.astype(dtype)
 
     def __array_ufunc__(
-        self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any
+        self,
+        ufunc: np.ufunc,
+        method: str,
+        *inputs: Any,
+        **options: Any,
     ) -> Any:
         # A traced field cannot become an array of numpy: the function of the same name
         # of jax.numpy is taken.
         if method != "__call__" or options:
             return NotImplemented
-        return getattr(jnp, ufunc.__name__)(
-            *(x.values if isinstance(x, Field) else x for x in inputs)
-        )
+        arrays = (x.values if isinstance(x, Field) else x for x in inputs)
+        return getattr(jnp, ufunc.__name__)(*arrays)
 
     def __getitem__(self, index: Any) -> Array:
         return self.values[index]
@@ -99,16 +102,10 @@ class Field(NDArrayOperatorsMixin, eqx.Module):
         return getattr(self.values, name)
 
     def record(self) -> Record:
-        """The field as a header and named arrays. **Raises** `ValueError` for traced
-        values.
-        """
+        """The field as a header and named arrays. **Raises** `ValueError` if traced."""
         if not is_concrete(self.values, self.error):
-            raise_value_error(
-                "field",
-                self.name,
-                "its values are traced",
-                "Save and plot outside of jit, vmap, grad.",
-            )
+            cure = "Save and plot outside of jit, vmap, grad."
+            raise_value_error("field", self.name, "its values are traced", cure)
         axes = [
             {"kind": type(a).__name__, "lower": a.lower, "upper": a.upper, "n": a.n}
             for a in self.grid.axes
@@ -121,21 +118,13 @@ class Field(NDArrayOperatorsMixin, eqx.Module):
             "grid": axes,
             "stats": {"name": self.name},
         }
-        return Record(
-            "Field",
-            self.grid,
-            {"values": np.asarray(self.values), "error": np.asarray(self.error)},
-            header,
-        )
+        arrays = {"values": np.asarray(self.values), "error": np.asarray(self.error)}
+        return Record("Field", self.grid, arrays, header)
 
     def to_xarray(self) -> Any:
-        """An `xarray.Dataset` with the variables `values` and `error` (with the `io`
-        extra).
-        """
+        """An `xarray.Dataset` with the variables `values` and `error` (extra `io`)."""
         return late("io").to_xarray(self.record())
 
     def plot(self) -> Any:
-        """A matplotlib figure of the values, on a line with their errors (with the
-        `plot` extra).
-        """
+        """A matplotlib figure of the values, on a line with errors (extra `plot`)."""
         return late("plot").draw(self.record())

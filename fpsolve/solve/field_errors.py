@@ -1,7 +1,8 @@
 """The error of a field of finite volumes by a second look: the same field on two
 coarser grids with other nodes.
 
-    error = |u - I u'| / (r^p - 1),     r^p = |I u' - I u''| / |u - I u'| in the mean, p in [1, 2],     r = sqrt(2)
+    error = |u - I u'| / (r^p - 1)               r = sqrt(2), p in [1, 2]
+    r^p   = |I u' - I u''| / |u - I u'|          the median over the nodes
 
 I interpolates by cubic polynomials through four nodes of each axis, whose error h^4 is
 below that of order h^2. Where one of them lies in a set, at whose boundary a field has
@@ -29,7 +30,10 @@ class OnCompanion(NamedTuple):
 
 
 def field_error(
-    grid: Grid, values: np.ndarray, held: np.ndarray, others: list[OnCompanion]
+    grid: Grid,
+    values: np.ndarray,
+    held: np.ndarray,
+    others: list[OnCompanion],
 ) -> np.ndarray:
     """The error `(*shape)` of `values`, from the fields on two companions, finer first.
 
@@ -40,27 +44,27 @@ def field_error(
 
     if not all(np.all(np.isfinite(other.values)) for other in others):
         return np.full(grid.shape, np.nan)
-    first, second = (_on_nodes(grid, *other) for other in others)
-    known = ~held & first[1] & second[1]
+    (first, first_known), (second, second_known) = (
+        _on_nodes(grid, *other) for other in others
+    )
+    known = ~held & first_known & second_known
     if not np.any(known):
         return np.full(grid.shape, np.nan)
-    near = np.where(known, np.abs(values - first[0]), 0.0)
-    between = np.where(known, np.abs(first[0] - second[0]), 0.0)
-    far = np.where(known, np.abs(values - second[0]), 0.0)
-    # One order for all nodes: the median of the ratios.
-    sizes = near[known]
-    ratios = between[known][sizes > 0] / sizes[sizes > 0]
-    lowest, highest = (
-        2 ** (CONSTANTS.lowest_order / 2),
-        2 ** (CONSTANTS.highest_order / 2),
-    )
-    ratio = float(
-        np.clip(np.median(ratios) if len(ratios) else highest, lowest, highest)
-    )
+    near = np.where(known, np.abs(values - first), 0.0)
+    between = np.where(known, np.abs(first - second), 0.0)
+    far = np.where(known, np.abs(values - second), 0.0)
+    # One order for all nodes: the median of the ratios. Nodes at which the companion
+    # agrees to the last bit have no ratio.
+    differs = near[known] > 0
+    ratios = between[known][differs] / near[known][differs]
+    lowest = 2 ** (CONSTANTS.lowest_order / 2)
+    highest = 2 ** (CONSTANTS.highest_order / 2)
+    median = np.median(ratios) if len(ratios) else highest
+    ratio = float(np.clip(median, lowest, highest))
+    # The second companion counts as well: the first may agree by chance.
     error = np.maximum(near / (ratio - 1), far / CONSTANTS.half_spacing_margin)
 
-    # The nearest known estimate where there is none, and the worst of the
-    # neighbourhood.
+    # The nearest known estimate where there is none, and the worst one around.
     nearest = ndimage.distance_transform_edt(
         ~known, return_distances=False, return_indices=True
     )
@@ -73,7 +77,10 @@ def field_error(
 
 
 def _on_nodes(
-    grid: Grid, other: Grid, values: np.ndarray, held: np.ndarray
+    grid: Grid,
+    other: Grid,
+    values: np.ndarray,
+    held: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A field of another grid at the nodes of `grid`, and where no set takes part in
     the interpolation.
@@ -81,8 +88,11 @@ def _on_nodes(
     touched = held.astype(float)
     for i, (axis, source) in enumerate(zip(grid.axes, other.axes, strict=True)):
         matrix = _cubic(source, axis.nodes)
-        values = np.moveaxis(np.tensordot(matrix, values, axes=(1, i)), 0, i)
-        touched = np.moveaxis(np.tensordot(matrix != 0, touched, axes=(1, i)), 0, i)
+        moved = np.tensordot(matrix, values, axes=(1, i))
+        values = np.moveaxis(moved, 0, i)
+        # A node takes part where its weight is not zero.
+        count = np.tensordot(matrix != 0, touched, axes=(1, i))
+        touched = np.moveaxis(count, 0, i)
     return values, touched == 0
 
 
@@ -90,20 +100,25 @@ def _cubic(axis: Axis, x: np.ndarray) -> np.ndarray:
     """The matrix `(len(x), n)` that interpolates from the nodes of an axis by the cubic
     through four of them.
     """
-    nodes, n = axis.nodes, axis.n
+    nodes = axis.nodes
+    n = axis.n
     width = min(4, n)
     positions = np.searchsorted(nodes, x) - width // 2
     if axis.boundary == "periodic":
+        # Nodes beyond an end are those of the next period.
         columns = positions[:, None] + np.arange(width)
         points = nodes[columns % n] + axis.length * (columns // n)
     else:
-        columns = np.clip(positions, 0, n - width)[:, None] + np.arange(width)
+        # Near an end all four nodes lie on one side.
+        first = np.clip(positions, 0, n - width)
+        columns = first[:, None] + np.arange(width)
         points = nodes[columns]
+    rows = np.arange(len(x))
     matrix = np.zeros((len(x), n))
     for j in range(width):
+        # Lagrange's polynomial of node j.
         others = np.delete(points, j, axis=1)
-        weights = np.prod(
-            (x[:, None] - others) / (points[:, j : j + 1] - others), axis=1
-        )
-        np.add.at(matrix, (np.arange(len(x)), columns[:, j] % n), weights)
+        factors = (x[:, None] - others) / (points[:, j : j + 1] - others)
+        weights = np.prod(factors, axis=1)
+        np.add.at(matrix, (rows, columns[:, j] % n), weights)
     return matrix

@@ -1,5 +1,4 @@
-"""The evolution of a density by a velocity: what `fp.evolve` does with an
-`fp.Continuity`.
+"""The evolution of a density by a velocity: `fp.evolve` for an `fp.Continuity`.
 
     psi(0) = sqrt(p(0)),   d_t psi = -G psi,   p(t) = psi(t)^2
 
@@ -50,9 +49,7 @@ def evolve_flow(
     throw: bool,
     check: bool,
 ) -> Solution:
-    """The `Solution` of a flow. Arguments, results and failures are those of
-    `fp.evolve`.
-    """
+    """The `Solution` of a flow; arguments, results, failures are as of `fp.evolve`."""
     options = (grid, scheme, method, tol, wick, observables, breakpoints, checkpoint)
     request = validate_flow(equation, initial, times, *options)
     bar = track(request.problem.times, progress)
@@ -65,11 +62,13 @@ def evolve_flow(
 
 
 def _solution(
-    request: FlowRequest, run: FlowRun, found: FlowLook, has_tol: bool, throw: bool
+    request: FlowRequest,
+    run: FlowRun,
+    found: FlowLook,
+    has_tol: bool,
+    throw: bool,
 ) -> Solution:
-    """The result of a run. **Raises** `NumericalFailure` if it failed and the caller
-    wants to `throw`.
-    """
+    """The result of a run. **Raises** `NumericalFailure` if it failed, with `throw`."""
     problem = request.problem
     grid, tol = problem.grid, problem.tol
     values = _with_given(run.waves, request.density, jnp.asarray(problem.times))
@@ -84,21 +83,20 @@ def _solution(
     if is_concrete(code, found.parts):
         if throw and int(code) != 0:
             worst = float(jnp.max(run.error))
-            raise_failure(
-                code, f"estimated error {worst:.1e}, tol {tol:.1e}.", has_throw=True
-            )
+            detail = f"estimated error {worst:.1e}, tol {tol:.1e}."
+            raise_failure(code, detail, has_throw=True)
         # Without a requested tolerance the user is told of an error that leaves hardly
         # a digit.
         limit = tol if has_tol else max(tol, CONSTANTS.unresolved_error)
+        # An error that is not known is NaN, and exceeds nothing.
         worst = float(np.max(np.asarray(found.parts.whole)))
         if int(code) == 0 and found.compared and worst > limit:
             code = as_array(code_of("grid_too_coarse"), int)
             detail = f"estimated error {worst:.1e}, tol {limit:.1e}."
+            message = f"{detail} {REMEDIES['grid_too_coarse']}"
             # This function, `evolve_flow`, `evolve` and its wrapper lie between here
             # and the user's call.
-            warnings.warn(
-                f"{detail} {REMEDIES['grid_too_coarse']}", AccuracyWarning, stacklevel=5
-            )
+            warnings.warn(message, AccuracyWarning, stacklevel=5)
     # Invariants as they came out: the user sees how well they were kept.
     mass = grid.integrate(values)
     numbers = {
@@ -106,24 +104,24 @@ def _solution(
         "mass_drift": jnp.max(jnp.abs(mass - grid.integrate(request.density))),
         "min_density": jnp.min(values),
     }
+    scheme = Decision("Spectral", "because D of a Fourier basis is antisymmetric")
+    picture = Decision("wave", "the square root of the density is evolved")
     decisions = (
-        (
-            "scheme",
-            Decision("Spectral", "because D of a Fourier basis is antisymmetric"),
-        ),
+        ("scheme", scheme),
         ("method", run.method),
-        ("picture", Decision("wave", "the square root of the density is evolved")),
+        ("picture", picture),
         ("check", found.decision),
     )
+    observables = {
+        name: _mean(sampled, values, grid)
+        for name, sampled in request.observables.items()
+    }
     return Solution(
         times=problem.times,
         values=values,
         error=found.parts.whole,
         errors=found.parts.as_dict(),
-        observables={
-            name: _mean(sampled, values, grid)
-            for name, sampled in request.observables.items()
-        },
+        observables=observables,
         numbers=numbers,
         code=code,
         equation=problem.equation,
@@ -144,6 +142,7 @@ def _with_given(waves: Array, density: Array, times: Array) -> Array:
 @quick_program
 def _mean(sampled: Array, values: Array, grid: Grid) -> Array:
     """The mean of a sampled observable under every density, `(T, ...)`."""
-    flat = (values * grid.weights.astype(values.dtype)).reshape(len(values), -1)
+    masses = values * grid.weights.astype(values.dtype)
+    flat = masses.reshape(len(values), -1)
     means = flat @ sampled.reshape(grid.size, -1).astype(values.dtype)
     return means.reshape(len(values), *sampled.shape[grid.ndim :])

@@ -1,8 +1,9 @@
-"""The second look at a flow: the same problem on two companion grids, as `second_look`
-does for densities.
+"""The second look at a flow: the same problem on two companion grids.
 
-    inside     d = int |p - q| over the box, q = chi^2 of the companion's wave chi at the nodes of p
-    outside    the mass that q has beyond the ends of the box, and an exponential tail beyond those of its own
+    inside     d = int |p - q| over the box, q = chi^2 of the companion's wave chi at
+               the nodes of p
+    outside    the mass that q has beyond the ends of the box, and an exponential tail
+               beyond those of its own
 
 The basis of the companion is evaluated for its wave, which it resolves, and not for the
 density. Where differences fall by a ratio r from companion to companion, those still to
@@ -47,32 +48,26 @@ def look_at_flow(request: FlowRequest, run: FlowRun, check: bool) -> FlowLook:
     """The error of a run; with `check` the problem is solved on two companions."""
     if not run.problem.concrete:
         because = "nothing is repeated under a transformation of JAX"
-        return FlowLook(
-            _single_look(run.waves, run.error, run.problem.grid),
-            Decision("run", because),
-        )
+        parts = _single_look(run.waves, run.error, run.problem.grid)
+        return FlowLook(parts, Decision("run", because))
     if not check:
-        return FlowLook(
-            _single_look(run.waves, run.error, run.problem.grid),
-            Decision("run", "check=False"),
-        )
+        parts = _single_look(run.waves, run.error, run.problem.grid)
+        return FlowLook(parts, Decision("run", "check=False"))
     # Two companions: the second shows how fast the differences fall.
     other = _companion_run(request, run)
     if other is None:
-        unknown = as_array(np.full(len(run.error), np.nan), run.error.dtype)
+        nan = np.full(len(run.error), np.nan)
+        unknown = as_array(nan, run.error.dtype)
         because = (
             "the companion grid could not be solved, so the error in space is not known"
         )
-        return FlowLook(
-            ErrorParts(run.error, unknown, unknown, unknown), Decision("none", because)
-        )
+        parts = ErrorParts(run.error, unknown, unknown, unknown)
+        return FlowLook(parts, Decision("none", because))
     parts = _compare(run, other, _companion_run(request, other))
     parts = _with_unseen(request, parts)
-    grid = other.problem.grid
-    return FlowLook(
-        parts,
-        Decision("companion", f"compared with {' x '.join(map(repr, grid.axes))}"),
-    )
+    axes = other.problem.grid.axes
+    decision = Decision("companion", f"compared with {' x '.join(map(repr, axes))}")
+    return FlowLook(parts, decision)
 
 
 def _companion_run(request: FlowRequest, run: FlowRun) -> FlowRun | None:
@@ -96,10 +91,12 @@ def _compare(run: FlowRun, other: FlowRun, third: FlowRun | None) -> ErrorParts:
     slowest = CONSTANTS.slowest_convergence
     ratio = np.full(len(difference), slowest)
     if third is not None:
-        before = _difference(other, _densities_at_nodes(third, other.problem.grid))
-        ratio = np.minimum(
-            difference / np.maximum(before, np.finfo(before.dtype).tiny), slowest
-        )
+        third_reference = _densities_at_nodes(third, other.problem.grid)
+        before = _difference(other, third_reference)
+        # `tiny` stands for two companions that agree to the last bit.
+        ratio = difference / np.maximum(before, np.finfo(before.dtype).tiny)
+        ratio = np.minimum(ratio, slowest)
+    # d r / (1 - r), at least d.
     inside = difference * np.maximum(1, ratio / (1 - ratio))
     outside = _outside(run, other, reference)
     whole = inside + outside
@@ -109,12 +106,13 @@ def _compare(run: FlowRun, other: FlowRun, third: FlowRun | None) -> ErrorParts:
     start = np.minimum(whole - box, inside[0])
     space = whole - box - start
     # At t = 0 the values are the initial state as it was given.
-    at_start = np.concatenate([[0.0], np.asarray(run.problem.times)]) == 0
-    space, start = np.where(at_start, 0, space), np.where(at_start, 0, start)
-    dtype = run.error.dtype
-    return ErrorParts(
-        run.error, *(as_array(part[1:], dtype) for part in (space, box, start))
-    )
+    times = np.concatenate([[0.0], np.asarray(run.problem.times)])
+    at_start = times == 0
+    space = np.where(at_start, 0, space)
+    start = np.where(at_start, 0, start)
+    # The first row, t = 0, is no output time.
+    parts = (as_array(part[1:], run.error.dtype) for part in (space, box, start))
+    return ErrorParts(run.error, *parts)
 
 
 def _densities_at_nodes(run: FlowRun, grid: Grid) -> np.ndarray:
@@ -125,20 +123,19 @@ def _densities_at_nodes(run: FlowRun, grid: Grid) -> np.ndarray:
 
 
 def _difference(run: FlowRun, reference: np.ndarray) -> np.ndarray:
-    """The relative L1 difference `(1 + T,)` of the densities of a run and others at its
-    nodes.
-    """
-    grid, densities = run.problem.grid, run.with_start**2
-    return grid.integrate_on_host(
-        np.abs(densities - reference)
-    ) / grid.integrate_on_host(densities)
+    """The relative L1 difference `(1 + T,)` of a run and densities at its nodes."""
+    grid = run.problem.grid
+    densities = run.with_start**2
+    apart = grid.integrate_on_host(np.abs(densities - reference))
+    return apart / grid.integrate_on_host(densities)
 
 
 def _outside(run: FlowRun, other: FlowRun, reference: np.ndarray) -> np.ndarray:
     """The relative mass `(1 + T,)` beyond the ends of the lines of `run`; `reference`
     is that of `other` at its nodes.
     """
-    grid, wider = run.problem.grid, other.problem.grid
+    grid = run.problem.grid
+    wider = other.problem.grid
     if not any(axis.unbounded for axis in grid.axes):
         return np.zeros(len(reference))
     densities = other.with_start**2
@@ -146,17 +143,18 @@ def _outside(run: FlowRun, other: FlowRun, reference: np.ndarray) -> np.ndarray:
     # The two integrals agree only to the accuracy of the nodes: a negative difference
     # is no mass.
     seen = np.maximum(mass - grid.integrate_on_host(reference), 0)
-    return seen / mass + tails_beyond(wider, densities, np)
+    tails = tails_beyond(wider, densities, np)
+    return seen / mass + tails
 
 
 def _with_unseen(request: FlowRequest, parts: ErrorParts) -> ErrorParts:
-    """The parts of an error, and what of the start lies between the nodes of all grids."""
+    """The parts of an error, with what of the start lies between all nodes."""
     if not callable(request.initial) or isinstance(request.initial, Gaussian):
         return parts
+    # Mass that is missing in one place is too much in others.
     missed = 2 * unseen_start(request.initial, request.problem.grid)
-    return parts._replace(
-        start=as_array(np.asarray(parts.start) + missed, parts.start.dtype)
-    )
+    start = np.asarray(parts.start) + missed
+    return parts._replace(start=as_array(start, parts.start.dtype))
 
 
 @quick_program
@@ -167,8 +165,7 @@ def _single_look(waves: Array, error: Array, grid: Grid) -> ErrorParts:
     total = jnp.zeros_like(error)
     for i, axis in enumerate(grid.axes):
         shares = [short_wave_fraction(wave, axis, i) for wave in waves]
-        # Waves that the nodes cannot show are about as large as the shortest ones that
-        # they do.
+        # Waves beyond the grid are about as large as the shortest ones on it.
         total = total + jnp.stack(shares).astype(error.dtype)
     box = 2 * tails_beyond(grid, waves**2)
     return ErrorParts(error, 2 * total, box, jnp.zeros_like(error))

@@ -17,13 +17,12 @@ from ..grid import Grid
 from ..operator import Spectral
 from ..operator.skew import check_skew
 from ..plan.constants import CONSTANTS as PLAN
+from ..plan.equation_check import check_and_sample
+from ..plan.initial_state import initial_field, sample_observables
 from ..plan.validation import (
-    check_and_sample,
     check_breakpoints,
     check_times,
     check_tolerance,
-    initial_field,
-    sample_observables,
 )
 from .flow_run import FlowProblem
 from .interpolation import transferred
@@ -61,18 +60,16 @@ def validate_flow(
             "Give grid=, a box that holds the density, and the square root of its "
             "tails, at all times."
         )
-        raise_value_error(
-            "grid", None, "a grid is fitted to a potential, and a flow has none", cure
-        )
+        allowed = "a grid is fitted to a potential, and a flow has none"
+        raise_value_error("grid", None, allowed, cure)
     # The function is read here, as it is now, and examined at t = 0.
     equation, grid, _ = check_and_sample(equation, grid, None)
     check_skew(grid)
     # Options of other equations that have no meaning for a flow.
     if scheme is not None and not isinstance(scheme, Spectral):
+        allowed = "a flow is antisymmetric in a Fourier basis"
         cure = "Give fp.Spectral(), or leave it out."
-        raise_value_error(
-            "scheme", scheme, "a flow is antisymmetric in a Fourier basis", cure
-        )
+        raise_value_error("scheme", scheme, allowed, cure)
     if method is not None:
         allowed = (
             "a flow has its own methods, orthogonal exponentials and steps of them"
@@ -80,31 +77,23 @@ def validate_flow(
         raise_value_error("method", method, allowed, "Leave it out.")
     if checkpoint is not None:
         allowed = "states of a flow are not stored"
-        raise_value_error(
-            "checkpoint", checkpoint, allowed, "Leave it out, and save the solution."
-        )
+        cure = "Leave it out, and save the solution."
+        raise_value_error("checkpoint", checkpoint, allowed, cure)
     if check_finite_number("wick", wick) != 0:
         allowed = "the wave of a flow is real, in real time"
         raise_value_error("wick", wick, allowed, "Leave it out.")
     times = check_times(times)
-    check_memory(
-        "grid",
-        grid.shape,
-        len(times) + PLAN.run_fields,
-        "Take fewer nodes on some axis, or fewer times.",
-    )
+    cure = "Take fewer nodes on some axis, or fewer times."
+    check_memory("grid", grid.shape, len(times) + PLAN.run_fields, cure)
     # Intervals are divided in Python, before a program is traced.
     if not is_concrete(breakpoints):
         allowed = "steps of a flow end at known times"
-        raise_value_error(
-            "breakpoints",
-            breakpoints,
-            allowed,
-            "Give numbers that do not depend on traced values.",
-        )
+        cure = "Give numbers that do not depend on traced values."
+        raise_value_error("breakpoints", breakpoints, allowed, cure)
     known = np.asarray(check_breakpoints(breakpoints, times))
     sampled = sample_observables(observables, grid)
     density = initial_field(equation, grid, initial, tol)
+    # The default tolerance depends on the precision of the start.
     number = check_tolerance(tol, real_dtype(density))
     problem = FlowProblem(equation, grid, square_root(density), times, known, number)
     # Particles are followed on the host, for concrete numbers only.
@@ -125,12 +114,15 @@ def problem_on(request: FlowRequest, grid: Grid, known: FlowProblem) -> FlowProb
     else:
         # The basis resolves the wave, which may then be slightly negative: only its
         # square is a density.
-        values = transferred(known.grid, grid, np.asarray(known.wave)[None], True)[0]
+        waves = np.asarray(known.wave)[None]
+        values = transferred(known.grid, grid, waves, True)[0]
         wave = jnp.asarray(values, known.wave.dtype)
     return FlowProblem(equation, grid, wave, known.times, known.breakpoints, known.tol)
 
 
 def square_root(density: Array) -> Array:
     """sqrt(p), whose derivative is 0 where p is 0."""
+    # The inner `where` keeps the derivative of the root finite where it is not taken.
     positive = density > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, density, 1)), 0)
+    root = jnp.sqrt(jnp.where(positive, density, 1))
+    return jnp.where(positive, root, 0)

@@ -1,9 +1,9 @@
-"""One run of a flow: the waves psi = sqrt(p) of a velocity at the output times, on one
-grid.
+"""One run of a flow: the waves psi = sqrt(p) of a velocity at the output times.
 
-static velocity                 exp(-t G), exact in time
-moving velocity                 interval by interval, between breakpoints, by steps that the host chooses
-moving velocity, under jit      a fixed number of steps in each interval
+static velocity     exp(-t G), exact in time
+moving velocity     interval by interval, between breakpoints, by steps that the
+                    host chooses
+the same in `jit`   a fixed number of steps in each interval
 """
 
 import dataclasses
@@ -69,9 +69,8 @@ class FlowRun:
     @property
     def with_start(self) -> np.ndarray:
         """The wave at t = 0, then all others, `(1 + T, *shape)`."""
-        return np.concatenate(
-            [np.asarray(self.problem.wave)[None], np.asarray(self.waves)]
-        )
+        start = np.asarray(self.problem.wave)[None]
+        return np.concatenate([start, np.asarray(self.waves)])
 
 
 def run_flow(problem: FlowProblem, bar: Any = None) -> FlowRun:
@@ -94,19 +93,20 @@ def _run_moving(problem: FlowProblem, bar: Any) -> FlowRun:
     # No step crosses a jump or a kink of the velocity.
     edges, stops = _edges(problem)
     wave = problem.wave
-    error, calls = jnp.zeros((), wave.dtype), jnp.zeros((), wave.dtype)
-    steps, longest = STEP.first_skew_steps, 0
+    error = jnp.zeros((), wave.dtype)
+    calls = jnp.zeros((), wave.dtype)
+    steps = STEP.first_skew_steps
+    longest = 0
     rows = []
     for parts in edges:
         for start, end in itertools.pairwise(parts):
             taken = _interval(problem, wave, start, end, steps)
             wave = taken.wave
-            error, calls = error + taken.error, calls + taken.calls
+            error = error + taken.error
+            calls = calls + taken.calls
             # The next interval is compared with half as many steps first.
-            steps, longest = (
-                max(STEP.first_skew_steps, taken.steps // 2),
-                max(longest, taken.steps),
-            )
+            steps = max(STEP.first_skew_steps, taken.steps // 2)
+            longest = max(longest, taken.steps)
         rows.append((wave, error))
         if bar is not None:
             bar.update(1)
@@ -117,25 +117,30 @@ def _run_moving(problem: FlowProblem, bar: Any) -> FlowRun:
     )
     if stops:
         why += f", in parts that end at {stops} further times"
-    return FlowRun(
-        problem, waves, errors + _rounding(calls), calls, Decision("Magnus", why)
-    )
+    whole = errors + _rounding(calls)
+    return FlowRun(problem, waves, whole, calls, Decision("Magnus", why))
 
 
 def _interval(
-    problem: FlowProblem, wave: Array, start: Array, end: Array, steps: int
+    problem: FlowProblem,
+    wave: Array,
+    start: Array,
+    end: Array,
+    steps: int,
 ) -> Taken:
     """One interval between two breakpoints."""
-    equation, grid = problem.equation, problem.grid
+    equation = problem.equation
+    grid = problem.grid
     if not problem.concrete:
         return traced_interval(equation, grid, wave, start, end)
+    # An interval without length, as from t = 0 to an output time of zero.
     if not end > start:
-        return Taken(wave, jnp.zeros((), wave.dtype), jnp.zeros((), wave.dtype), 0)
+        zero = jnp.zeros((), wave.dtype)
+        return Taken(wave, zero, zero, 0)
     # Errors of intervals add up: each gets its part of the tolerance.
     part = float(end - start) / float(problem.times[-1])
-    return adaptive_interval(
-        equation, grid, wave, float(start), float(end), part * problem.tol, steps
-    )
+    tol = part * problem.tol
+    return adaptive_interval(equation, grid, wave, float(start), float(end), tol, steps)
 
 
 def _edges(problem: FlowProblem) -> tuple[list[list[Array]], int]:
@@ -156,8 +161,6 @@ def _edges(problem: FlowProblem) -> tuple[list[list[Array]], int]:
     starts = [jnp.zeros_like(times[0]), *times[:-1]]
     edges = []
     for start, end in zip(starts, times, strict=True):
-        # A breakpoint outside of the interval is moved to its nearer end, where the
-        # part has no length.
         inside = [
             as_array(stop) for stop in stops if _is_inside(float(stop), start, end)
         ]
@@ -166,12 +169,12 @@ def _edges(problem: FlowProblem) -> tuple[list[list[Array]], int]:
 
 
 def _is_inside(stop: float, start: Array, end: Array) -> bool:
-    """Whether a breakpoint lies between two times; those that are traced are not cut."""
+    """Whether a breakpoint lies between two times, unless these are traced."""
+    # Only known numbers can be compared: an interval between traced times is not cut.
     return is_concrete(start, end) and float(start) < stop < float(end)
 
 
 def _rounding(calls: Array) -> Array:
     """The rounding of a wave after some products, in L1 of its density."""
-    return jnp.finfo(calls.dtype).eps * (
-        STEP.skew_roundings[0] + STEP.skew_roundings[1] * calls
-    )
+    first, each = STEP.skew_roundings
+    return jnp.finfo(calls.dtype).eps * (first + each * calls)

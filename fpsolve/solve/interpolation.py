@@ -50,19 +50,16 @@ def interpolate(
     matrices = [
         _matrix(a, b, spectral) for a, b in zip(old.axes, new.axes, strict=True)
     ]
+    # On a processor numpy does the products: it compiles nothing.
     if not (spectral and as_wave):
         if is_concrete(values) and on_processor():
-            return as_array(
-                transferred(old, new, np.asarray(values), spectral), values.dtype
-            )
+            moved = transferred(old, new, np.asarray(values), spectral)
+            return as_array(moved, values.dtype)
         return _apply(matrices, values)
     if is_concrete(equation, values, times) and on_processor():
-        return as_array(
-            _waves_on_host(
-                equation, old, new, np.asarray(times), np.asarray(values), clipped
-            ),
-            values.dtype,
-        )
+        frames = (np.asarray(times), np.asarray(values))
+        moved = _waves_on_host(equation, old, new, *frames, clipped)
+        return as_array(moved, values.dtype)
     fraction = None if clipped is None else as_array(clipped, values.dtype)
     return _through_waves(
         equation, old, new, matrices, jnp.asarray(times), values, fraction
@@ -72,9 +69,9 @@ def interpolate(
 def transferred(old: Grid, new: Grid, values: np.ndarray, spectral: bool) -> np.ndarray:
     """Values `(T, *old.shape)` themselves at the nodes of `new`, by numpy."""
     for i, (a, b) in enumerate(zip(old.axes, new.axes, strict=True)):
-        values = np.moveaxis(
-            np.moveaxis(values, 1 + i, -1) @ _matrix(a, b, spectral).T, -1, 1 + i
-        )
+        matrix = _matrix(a, b, spectral)
+        moved = np.moveaxis(values, 1 + i, -1) @ matrix.T
+        values = np.moveaxis(moved, -1, 1 + i)
     return values
 
 
@@ -92,24 +89,24 @@ def _waves_on_host(
     origin = np.asarray(old.origin)
 
     def log_gibbs(grid: Grid, t: float) -> np.ndarray:
+        # The time enters as an array: another one needs no other program.
         positions = tuple(np.asarray(axis.nodes, float) for axis in grid.axes)
-        return np.asarray(
-            _sample_log_gibbs(equation, positions, origin, np.asarray(t, float))
-        )
+        sampled = _sample_log_gibbs(equation, positions, origin, np.asarray(t, float))
+        return np.asarray(sampled)
 
     def of_static(grid: Grid) -> np.ndarray | None:
         return None if equation.time_dependent else log_gibbs(grid, 0.0)
 
-    static = of_static(old), of_static(new)
+    static_before = of_static(old)
+    static_after = of_static(new)
     found = np.zeros((len(times), *new.shape), values.dtype)
     for k, t in enumerate(times.tolist()):
+        # The wave of a start may be infinite in tails, unless they are clipped.
         if t == 0 and clipped is None:
             found[k] = transferred(old, new, values[k][None], True)[0]
             continue
-        before, after = (
-            log_gibbs(g, t) if kept is None else kept
-            for g, kept in zip((old, new), static, strict=True)
-        )
+        before = log_gibbs(old, t) if static_before is None else static_before
+        after = log_gibbs(new, t) if static_after is None else static_after
         found[k] = moved_as_wave(old, new, before, after, values[k], clipped)
     return found
 
@@ -131,7 +128,8 @@ def moved_as_wave(
     # The norm of pi on the old grid: on the new one it is the same density, at other
     # points.
     largest = np.max(before)
-    log_z = largest + np.log(np.sum(weights * np.exp(before - largest)))
+    mass = np.sum(weights * np.exp(before - largest))
+    log_z = largest + np.log(mass)
     log_sqrt_pi = (before - log_z) / 2
     # A start may be far above sqrt(pi) in its tails.
     with np.errstate(over="ignore"):
@@ -139,12 +137,16 @@ def moved_as_wave(
             wave = divide_by_sqrt_pi(density, log_sqrt_pi, np)
         else:
             wave = clip_tails(density, log_sqrt_pi, weights, clipped, np)
-    return transferred(old, new, wave[None], True)[0] * np.exp((after - log_z) / 2)
+    moved = transferred(old, new, wave[None], True)[0]
+    return moved * np.exp((after - log_z) / 2)
 
 
 @sampling_program
 def _sample_log_gibbs(
-    equation: Any, positions: tuple[Any, ...], origin: Any, t: Scalar
+    equation: Any,
+    positions: tuple[Any, ...],
+    origin: Any,
+    t: Scalar,
 ) -> Array:
     """log pi up to a constant at one time and all points of a product of positions,
     `(*shape)`.
@@ -153,24 +155,24 @@ def _sample_log_gibbs(
 
 
 def _matrix(old: Axis, new: Axis, spectral: bool) -> np.ndarray:
-    """The transfer along one axis. A basis continues beyond the ends of its box, where
-    the state is zero.
-    """
+    """The transfer along one axis; beyond the box of the old one the state is zero."""
     matrix = transfer(old, new, spectral)
     if not spectral or old.boundary == "periodic":
         return matrix
     # A node at the very end may stick out by rounding.
     slack = CONSTANTS.box_slack * old.length
-    inside = (new.nodes >= old.lower - slack) & (new.nodes <= old.upper + slack)
+    lower = old.lower - slack
+    upper = old.upper + slack
+    inside = (new.nodes >= lower) & (new.nodes <= upper)
     return matrix * inside[:, None]
 
 
 @quick_program
 def _apply(matrices: Sequence[AnyArray], values: Array) -> Array:
     for i, matrix in enumerate(matrices):
-        values = matmul_along_axis(
-            i, jnp.asarray(matrix, values.real.dtype), values, len(matrices)
-        )
+        # A real matrix, also for complex waves.
+        factor = jnp.asarray(matrix, values.real.dtype)
+        values = matmul_along_axis(i, factor, values, len(matrices))
     return values
 
 
@@ -193,9 +195,8 @@ def _through_waves(
 
     def to_new_nodes(field: Array) -> Array:
         for i, matrix in enumerate(matrices):
-            field = matmul_along_axis(
-                i, jnp.asarray(matrix, field.dtype), field, len(matrices)
-            )
+            factor = jnp.asarray(matrix, field.dtype)
+            field = matmul_along_axis(i, factor, field, len(matrices))
         return field
 
     def densities_at(t: Scalar, densities: Array) -> Array:
@@ -206,15 +207,16 @@ def _through_waves(
         if fraction is None:
             wave = divide_by_sqrt_pi(densities, log_sqrt_pi)
         else:
-            wave = clip_tails(
-                densities, log_sqrt_pi, old.weights.astype(densities.dtype), fraction
-            )
-        return (to_new_nodes(wave) * jnp.exp((log_gibbs(new, t) - log_z) / 2)).astype(
-            values.dtype
-        )
+            weights = old.weights.astype(densities.dtype)
+            wave = clip_tails(densities, log_sqrt_pi, weights, fraction)
+        moved = to_new_nodes(wave)
+        sqrt_pi = jnp.exp((log_gibbs(new, t) - log_z) / 2)
+        return (moved * sqrt_pi).astype(values.dtype)
 
     # Waves that are clipped are finite at t = 0 as well.
-    at_start = ((times == 0) & (fraction is None)).reshape(-1, *[1] * old.ndim)
+    at_start = (times == 0) & (fraction is None)
+    at_start = at_start.reshape(-1, *[1] * old.ndim)
+    # Nothing infinite is computed there, which would make derivatives NaN.
     later = jnp.where(at_start, 0, values)
     if equation.time_dependent:
         # One time after the other: each needs fields of its own.

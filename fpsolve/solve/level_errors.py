@@ -1,7 +1,8 @@
-"""The error of levels by a second look: the same levels on a companion grid and on the
-companion of that.
+"""The error of levels by a second look: the same levels on two companion grids.
 
-    d_1 = |E - E'|,     d_2 = |E' - E''|,     d_3 = |E - E''|         E on the grid, E' and E'' on its companions
+    d_1 = |E - E'|      E on the grid
+    d_2 = |E' - E''|    E' on its companion
+    d_3 = |E - E''|     E'' on the companion of that
 
 In a basis, errors fall faster than any power, and d_1 is the error of E'; where d_2 > 4
 d_1 this is seen, and d_1 is taken. Elsewhere both companions count. On finite volumes
@@ -37,24 +38,24 @@ def errors_in_basis(
     between = _largest_below(np.abs(first - second))
     far = np.maximum(near, _largest_below(np.abs(values - second)))
     fast = between > CONSTANTS.fast_convergence * near
-    errors = np.where(
-        fast, np.maximum(near, between / CONSTANTS.accidental_agreement), far
-    )
-    return _with_margin(
-        values, errors, far, CONSTANTS.unresolved_level, CONSTANTS.unresolved_margin
-    )
+    # The first companion may agree by chance: a part of the second difference counts.
+    least = between / CONSTANTS.accidental_agreement
+    errors = np.where(fast, np.maximum(near, least), far)
+    limit = CONSTANTS.unresolved_level
+    margin = CONSTANTS.unresolved_margin
+    return _with_margin(values, errors, far, limit, margin)
 
 
 def errors_on_volumes(
     values: np.ndarray, first: np.ndarray, second: np.ndarray
 ) -> np.ndarray:
     """The same for finite volumes, on cells that are sqrt(2) and 2 times as long."""
-    steps = (values - first, first - second)
-    # The real part of the product is negative where the two differences point to
-    # different sides.
-    turns = np.real(steps[0] * np.conj(steps[1])) < 0
-    near = _largest_below(np.abs(steps[0]))
-    between = _largest_below(np.abs(steps[1]))
+    first_step = values - first
+    second_step = first - second
+    # The real part of the product is negative where the two point to different sides.
+    turns = np.real(first_step * np.conj(second_step)) < 0
+    near = _largest_below(np.abs(first_step))
+    between = _largest_below(np.abs(second_step))
     far = _largest_below(np.abs(values - second))
     lowest = 2 ** (CONSTANTS.lowest_order / 2)
     highest = 2 ** (CONSTANTS.highest_order / 2)
@@ -62,10 +63,8 @@ def errors_on_volumes(
     ratio = np.divide(between, near, out=np.full_like(near, highest), where=near > 0)
     ratio = np.clip(np.where(turns, 0.0, ratio), lowest, highest)
     errors = np.maximum(near / (ratio - 1), far / CONSTANTS.half_spacing_margin)
-    limit, margin = (
-        CONSTANTS.unresolved_level_volumes,
-        CONSTANTS.unresolved_margin_volumes,
-    )
+    limit = CONSTANTS.unresolved_level_volumes
+    margin = CONSTANTS.unresolved_margin_volumes
     return _with_margin(values, errors, errors, limit, margin)
 
 
@@ -76,10 +75,12 @@ def matched(values: np.ndarray, others: np.ndarray) -> np.ndarray:
     distances = np.abs(values[:, None] - others)
     found = np.full(len(values), np.nan, complex)
     for _ in range(min(distances.shape)):
+        # Levels that could not be computed are NaN, and have no distance.
         if not np.any(np.isfinite(distances)):
             break
         i, j = np.unravel_index(np.nanargmin(distances), distances.shape)
         found[i] = others[j]
+        # Both are taken: no other pair has them.
         distances[i] = np.inf
         distances[:, j] = np.inf
     return found
@@ -90,7 +91,8 @@ def miscounted(values: np.ndarray, others: np.ndarray, pairs: np.ndarray) -> np.
     `(k,)`; zero below it.
     """
     left = [np.real(other) for other in others if not np.any(pairs == other)]
-    return np.maximum(np.real(values) - min(left, default=np.inf), 0.0)
+    slowest = min(left, default=np.inf)
+    return np.maximum(np.real(values) - slowest, 0.0)
 
 
 def scale_of(values: np.ndarray) -> np.ndarray:
@@ -103,18 +105,17 @@ def scale_of(values: np.ndarray) -> np.ndarray:
 
 
 def _with_margin(
-    values: np.ndarray, errors: np.ndarray, far: np.ndarray, limit: float, margin: float
+    values: np.ndarray,
+    errors: np.ndarray,
+    far: np.ndarray,
+    limit: float,
+    margin: float,
 ) -> np.ndarray:
-    """Errors with a margin where the differences are so large that no law of
-    convergence holds yet.
-    """
-    return np.where(
-        far > limit * scale_of(values), np.maximum(errors, margin * far), errors
-    )
+    """Errors with a margin where differences are too large for a law of convergence."""
+    unresolved = far > limit * scale_of(values)
+    return np.where(unresolved, np.maximum(errors, margin * far), errors)
 
 
 def _largest_below(differences: np.ndarray) -> np.ndarray:
-    """The largest difference of each level and all levels below it; NaN from the first
-    NaN on.
-    """
+    """The largest difference of each level and all below it; NaN from a NaN on."""
     return np.maximum.accumulate(differences)

@@ -31,10 +31,7 @@ from ..eigen.constants import CONSTANTS as EIGEN
 from ..equation import FokkerPlanck
 from ..grid import Axis, Grid
 from ..operator import EdgeOperator, Operator, Samples
-from ..plan.spectrum_plan import (
-    Candidate,
-    Outcome,
-)
+from ..plan.spectrum_plan import Candidate, Outcome
 from .constants import CONSTANTS
 
 
@@ -49,9 +46,9 @@ def run_candidate(candidate: Candidate) -> Outcome:
     # Levels are taken through A at once where H is A^T A anyway, and where numbers are
     # traced, because then the program itself must decide. Otherwise A is built only if
     # the digits of H do not suffice (`with_small_gap`).
-    factored = (
-        candidate.factored if operator.is_factored or not request.concrete else None
-    )
+    factored = None
+    if operator.is_factored or not request.concrete:
+        factored = candidate.factored
     if candidate.solver == "tridiagonal":
         assert isinstance(operator, EdgeOperator)
         waves = tridiagonal_modes(operator, candidate.size)
@@ -81,7 +78,8 @@ def _relax(operator: Operator, k: int, tol: Array) -> Outcome:
     modes = relaxation_modes(operator, k, tol, tol.dtype)
     values = modes.values
     same_level = EIGEN.same_level * jnp.abs(values)
-    multiplicities = jnp.sum(jnp.abs(values[:, None] - values) <= same_level, axis=1)
+    apart = jnp.abs(values[:, None] - values)
+    multiplicities = jnp.sum(apart <= same_level, axis=1)
     found = Levels(
         values=values,
         vectors=modes.vectors,
@@ -113,13 +111,10 @@ def _solve(
     tol: Array,
     evolves_density: bool,
 ) -> Outcome:
-    """Approximate modes by a solver, and levels from them. Only the levels are
-    differentiated.
-    """
+    """Approximate modes by a solver, and levels from them, which are differentiated."""
     found = _Waves(*lowest_modes(solver, frozen(operator), k, size, tol))
-    return _outcome(
-        levels(operator, factored, found.waves), found, k, operator, evolves_density
-    )
+    computed = levels(operator, factored, found.waves)
+    return _outcome(computed, found, k, operator, evolves_density)
 
 
 @shape_program
@@ -131,37 +126,41 @@ def _levels_of(
     evolves_density: bool,
 ) -> Outcome:
     """Levels from modes that were found outside a program."""
-    return _outcome(
-        levels(operator, factored, found.waves), found, k, operator, evolves_density
-    )
+    computed = levels(operator, factored, found.waves)
+    return _outcome(computed, found, k, operator, evolves_density)
 
 
 @shape_program
 def _again_through_factor(
-    operator: Operator, factored: Operator, found: _Waves, k: int, evolves_density: bool
+    operator: Operator,
+    factored: Operator,
+    found: _Waves,
+    k: int,
+    evolves_density: bool,
 ) -> Outcome:
     """Levels from the same modes, now through A."""
-    return _outcome(
-        levels_through_factor(operator, factored, found.waves),
-        found,
-        k,
-        operator,
-        evolves_density,
-    )
+    computed = levels_through_factor(operator, factored, found.waves)
+    return _outcome(computed, found, k, operator, evolves_density)
 
 
 def _outcome(
-    computed: Levels, found: _Waves, k: int, operator: Operator, evolves_density: bool
+    computed: Levels,
+    found: _Waves,
+    k: int,
+    operator: Operator,
+    evolves_density: bool,
 ) -> Outcome:
-    """The k wanted of the computed levels, and the flags that decide what happens next."""
+    """The k wanted of the computed levels, and the flags that decide what follows."""
     values = computed.values
     no = jnp.zeros((), bool)
     # The k-th level may belong to a cluster of which not all levels were computed.
     cut = no
     if k < len(values) < operator.grid.size:
-        cut = values[-1] - values[k - 1] <= EIGEN.same_level * jnp.abs(values[-1])
+        same_level = EIGEN.same_level * jnp.abs(values[-1])
+        cut = values[-1] - values[k - 1] <= same_level
     # The digits of the gap, which the levels after it do not need.
-    imprecise = tiny = no
+    imprecise = no
+    tiny = no
     if evolves_density and len(values) > 2:
         imprecise = lacks_digits(values, computed.rounding)
         if is_no_flux_line(operator.grid):
@@ -190,30 +189,27 @@ def with_small_gap(tried: Candidate, outcome: Outcome) -> Outcome:
     if request.concrete and bool(outcome.imprecise) and not tried.operator.is_factored:
         factored = tried.factored
         if factored is not None:
-            found = _Waves(outcome.waves, outcome.converged)
+            waves = _Waves(outcome.waves, outcome.converged)
             outcome = _again_through_factor(
-                tried.operator, factored, found, request.k, evolves_density
+                tried.operator, factored, waves, request.k, evolves_density
             )
 
     # From the partner kernel, which only a line with no-flux boundaries has. Traced
     # programs decide by `outcome.tiny`.
-    if not is_no_flux_line(request.grid) or (
-        request.concrete and not bool(outcome.tiny)
-    ):
+    if not is_no_flux_line(request.grid):
+        return outcome
+    if request.concrete and not bool(outcome.tiny):
         return outcome
     if isinstance(tried.operator, EdgeOperator) and request.scheme is not None:
-        # The user chose these finite volumes: the gap and its mode are those of their
-        # own chain.
-        return outcome._replace(
-            levels=_lattice_gap(outcome.levels, outcome.tiny, tried.operator)
-        )
+        # The user chose these volumes: the gap and its mode are those of their chain.
+        found = _lattice_gap(outcome.levels, outcome.tiny, tried.operator)
+        return outcome._replace(levels=found)
     # Where no scheme was given, a small gap is that of the continuum.
     assert isinstance(request.equation, FokkerPlanck)
     axis = request.grid.axes[0]
     samples = sample_line(request.equation, axis, request.t)
-    return outcome._replace(
-        levels=_continuum_gap(outcome.levels, outcome.tiny, samples, axis)
-    )
+    found = _continuum_gap(outcome.levels, outcome.tiny, samples, axis)
+    return outcome._replace(levels=found)
 
 
 @shape_program
@@ -222,6 +218,7 @@ def _lattice_gap(found: Levels, tiny: Array, operator: EdgeOperator) -> Levels:
 
     def replaced() -> Levels:
         gap = partner_mode(operator)
+        # Modes are not differentiated, only levels.
         vectors = found.vectors.at[1].set(jax.lax.stop_gradient(gap.mode))
         return _with_gap(found, gap.gap, gap.error)._replace(vectors=vectors)
 
@@ -231,7 +228,10 @@ def _lattice_gap(found: Levels, tiny: Array, operator: EdgeOperator) -> Levels:
 
 @shape_program
 def _continuum_gap(
-    found: Levels, tiny: Array, samples: tuple[Samples, ...], axis: Axis
+    found: Levels,
+    tiny: Array,
+    samples: tuple[Samples, ...],
+    axis: Axis,
 ) -> Levels:
     """Levels with the gap of the continuum, where it is tiny."""
 
@@ -245,7 +245,9 @@ def _continuum_gap(
 def _with_gap(found: Levels, gap: Array, relative_error: Array) -> Levels:
     """Levels with another value of the second one."""
     value = gap.astype(found.values.dtype)
-    errors = found.errors.at[1].set(jax.lax.stop_gradient(value * relative_error))
+    # The level is differentiated, its error is not.
+    error = jax.lax.stop_gradient(value * relative_error)
+    errors = found.errors.at[1].set(error)
     return found._replace(values=found.values.at[1].set(value), errors=errors)
 
 

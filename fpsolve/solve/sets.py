@@ -1,5 +1,4 @@
-"""Sets of points on a grid: which nodes they hold, and where their boundaries cut the
-edges between nodes.
+"""Sets of points on a grid: their nodes, and where their boundaries cut edges.
 
     fraction = |part of the edge outside| / |edge|,      1 where an edge stays outside
 
@@ -28,10 +27,12 @@ CURE = "Give lambda x: x[0] < -0.8, say, or an array of booleans of the grid's s
 
 
 def read_set(
-    name: str, given: Any, grid: Grid, may_be_empty: bool = False
+    name: str,
+    given: Any,
+    grid: Grid,
+    may_be_empty: bool = False,
 ) -> tuple[Array, Formula | None]:
-    """A set as an array of booleans `(*shape)`; and the function that gives it as it is
-    now, or None.
+    """A set as booleans `(*shape)`; and the function that gives it as read, or None.
 
     **Raises** `ValueError` for what is no set on this grid, and for one that holds no
     node, unless it `may_be_empty`.
@@ -44,10 +45,9 @@ def read_set(
             function = read_at(given, grid.ndim)
             inside = sample_set(grid, function)
         except jax.errors.TracerBoolConversionError:
+            allowed = "it must be a function that JAX can trace"
             cure = "Join conditions by & and |, not by `and`, `or` and `if`."
-            raise_value_error(
-                name, given, "it must be a function that JAX can trace", cure
-            )
+            raise_value_error(name, given, allowed, cure)
         except (IndexError, TypeError, ValueError) as error:
             allowed = (
                 f"it must take a point of {grid.ndim} coordinates, and fails there "
@@ -59,26 +59,14 @@ def read_set(
     # 2. Only booleans of the shape of the grid are a set. A traced set cannot be
     #    counted.
     if not hasattr(inside, "dtype") or inside.dtype != bool:
-        raise_value_error(
-            name,
-            given,
-            "it must be a set: a function to a boolean, or an array of booleans",
-            CURE,
-        )
+        allowed = "it must be a set: a function to a boolean, or an array of booleans"
+        raise_value_error(name, given, allowed, CURE)
     if inside.shape != grid.shape:
-        raise_value_error(
-            f"{name}.shape",
-            inside.shape,
-            f"it must be the grid's shape, {grid.shape}",
-            CURE,
-        )
+        allowed = f"it must be the grid's shape, {grid.shape}"
+        raise_value_error(f"{name}.shape", inside.shape, allowed, CURE)
     if is_concrete(inside) and not may_be_empty and not np.any(np.asarray(inside)):
-        raise_value_error(
-            name,
-            given,
-            "it holds no node of the grid",
-            "Make it larger, or refine the grid.",
-        )
+        cure = "Make it larger, or refine the grid."
+        raise_value_error(name, given, "it holds no node of the grid", cure)
     return inside, function
 
 
@@ -97,10 +85,10 @@ def interpolated_set(grid: Grid, inside: Array) -> Formula:
     units = jnp.asarray([axis.unit for axis in grid.axes])
 
     def function(x: Array) -> Array:
+        # One point: a list of d coordinates of shape `(1,)`.
         place = list(((x - lower) / units)[:, None])
-        nearby = jax.scipy.ndimage.map_coordinates(
-            table, place, order=1, mode="nearest"
-        )[0]
+        linear = jax.scipy.ndimage.map_coordinates
+        nearby = linear(table, place, order=1, mode="nearest")[0]
         # Below one by more than rounding if any of the nodes is outside.
         return nearby > 1 - CONSTANTS.smallest_fraction
 
@@ -119,7 +107,10 @@ def outside_fractions(
 
 
 def _fractions_along(
-    grid: Grid, i: int, sets: tuple[Array, ...], functions: tuple[Formula | None, ...]
+    grid: Grid,
+    i: int,
+    sets: tuple[Array, ...],
+    functions: tuple[Formula | None, ...],
 ) -> Array:
     """The same along axis i, `(*faces)`."""
     axis = grid.axes[i]
@@ -135,6 +126,7 @@ def _fractions_along(
             continue  # the boundary of an array runs through nodes: no edge is cut
         below, above = axis.face_neighbors(inside, i)
 
+        # `function` is bound now, since the next turn of the loop has another one.
         def inside_at(part: Array, function: Formula = function) -> Array:
             return _on_edges(function, grid, i, lower_ends + part * spacings)
 
@@ -154,21 +146,23 @@ def _bisect(inside_at: Callable[[Array], Array], below: Array, shaped: Array) ->
         first, last = bounds
         middle = (first + last) / 2
         as_below = inside_at(middle) == below
-        return jnp.where(as_below, middle, first), jnp.where(as_below, last, middle)
+        first = jnp.where(as_below, middle, first)
+        last = jnp.where(as_below, last, middle)
+        return first, last
 
-    # All edges at once, also those that no boundary crosses: their answers are not
-    # used.
+    # All edges at once; the answers of those that no boundary crosses are not used.
     bounds = (jnp.zeros_like(shaped), jnp.ones_like(shaped))
     first, last = jax.lax.fori_loop(0, CONSTANTS.bisections, halve, bounds)
     return (first + last) / 2
 
 
 def _on_edges(function: Formula, grid: Grid, i: int, position: Array) -> Array:
-    """The set `function` at the nodes, coordinate i replaced by `position` `(*faces)`."""
+    """The set `function` at the nodes, with coordinate i from `position` `(*faces)`."""
     # Coordinates of axis j vary along axis j alone; `position` varies along all.
     points = []
     for j, nodes in enumerate(grid.nodes):
         on_axis = nodes.reshape(-1, *[1] * (grid.ndim - 1 - j))
         points.append(position if j == i else jnp.broadcast_to(on_axis, position.shape))
     points = jnp.stack(points, axis=-1).reshape(-1, grid.ndim)
-    return jax.vmap(lambda x: jnp.asarray(function(x)))(points).reshape(position.shape)
+    inside = jax.vmap(lambda x: jnp.asarray(function(x)))(points)
+    return inside.reshape(position.shape)

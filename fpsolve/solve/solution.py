@@ -49,13 +49,10 @@ class Solution(Result):
 
     @property
     def stats(self) -> dict[str, Any]:
-        """Numbers and sentences about the run; numbers are Python floats where they are
-        concrete.
-        """
-        stats: dict[str, Any] = {
-            name: _as_float(value) for name, value in self.numbers.items()
-        }
-        stats |= {name: str(decision) for name, decision in self.decisions}
+        """Numbers and sentences about the run; floats where numbers are concrete."""
+        numbers = {name: _as_float(value) for name, value in self.numbers.items()}
+        sentences = {name: str(decision) for name, decision in self.decisions}
+        stats: dict[str, Any] = numbers | sentences
         if self.space_error is not None:
             stats["space_error"] = self.space_error
         return stats
@@ -87,8 +84,7 @@ class Solution(Result):
         """
         _check_inside(self.grid, grid)
         if isinstance(self.equation, Continuity):
-            # The basis resolves the wave sqrt(p) of a flow, whose square has twice its
-            # wavenumbers.
+            # The basis resolves the wave sqrt(p); its square has twice the wavenumbers.
             waves = jnp.sqrt(self.values)
             moved = interpolate(
                 self.equation,
@@ -111,14 +107,13 @@ class Solution(Result):
         )
 
     def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The code of the result; the observables and the parts of the error by name."""
+        """The code of the result; observables and parts of the error by name."""
         entries = {"result": self.result, "observables": list(self.observables)}
         arrays = {
             OBSERVABLE + name: values for name, values in self.observables.items()
         }
-        return entries, arrays | {
-            ERROR_PART + name: part for name, part in self.errors.items()
-        }
+        parts = {ERROR_PART + name: part for name, part in self.errors.items()}
+        return entries, arrays | parts
 
     def animate(self, path: FilePath, fps: int = 15) -> None:
         """Write a film of the density to `path`, a .gif (with the `plot` extra)."""
@@ -126,33 +121,33 @@ class Solution(Result):
 
     def __repr__(self) -> str:
         decisions = dict(self.decisions)
+        numbers = ", ".join(
+            f"{name} {listed(value, '.4g')}" for name, value in self.numbers.items()
+        )
         return (
             f"Solution: {len(self.times)} times on {self.grid!r}\n"
             f"  {self._ended}, estimated error at most {largest(self.error)}\n"
-            f"  {decisions.get('scheme', '')}\n  {decisions.get('method', '')}\n  "
-            + ", ".join(
-                f"{name} {listed(value, '.4g')}" for name, value in self.numbers.items()
-            )
+            f"  {decisions.get('scheme', '')}\n"
+            f"  {decisions.get('method', '')}\n"
+            f"  {numbers}"
         )
 
     @property
     def _ended(self) -> str:
+        # A traced code has no name yet.
         return self.result if is_concrete(self.code) else "traced"
 
 
 def _check_inside(old: Grid, new: object) -> None:
     """Raise `ValueError` unless the new grid lies inside the old one."""
     if not isinstance(new, Grid):
-        raise_value_error(
-            "grid",
-            new,
-            "it must be an fp.Grid",
-            "Give fp.Grid(fp.Line(-1, 1, 200)), say.",
-        )
+        cure = "Give fp.Grid(fp.Line(-1, 1, 200)), say."
+        raise_value_error("grid", new, "it must be an fp.Grid", cure)
     if old.ndim != new.ndim:
         allowed = f"it must have {old.ndim} axes, as the solution has"
         raise_value_error("grid", new, allowed, "Give one axis a dimension.")
     for before, after in zip(old.axes, new.axes, strict=True):
+        # An end that was computed may differ by rounding.
         slack = CONSTANTS.box_slack * before.length
         if after.lower < before.lower - slack or after.upper > before.upper + slack:
             cure = "Evolve on a larger box, or ask for a smaller one."
@@ -160,7 +155,8 @@ def _check_inside(old: Grid, new: object) -> None:
 
 
 def _as_float(value: AnyArray) -> AnyArray | float:
-    """A number as a Python float; a tracer, or an array of several numbers, as it is."""
+    """A number as a Python float; a tracer, or several numbers, as they are."""
+    # A tracer raises a `TypeError` as well.
     try:
         return float(value)
     except TypeError:

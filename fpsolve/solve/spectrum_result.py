@@ -57,22 +57,15 @@ class Spectrum(Result):
 
     @property
     def gap(self) -> Array:
-        """E_1 - E_0, a scalar. **Raises** `ValueError` if fewer than two levels were
-        computed.
-        """
+        """E_1 - E_0, a scalar. **Raises** `ValueError` for fewer than two levels."""
         if len(self.values) < 2:
-            raise_value_error(
-                "k", len(self.values), "a gap needs two levels", "Ask for k=2 or more."
-            )
+            cure = "Ask for k=2 or more."
+            raise_value_error("k", len(self.values), "a gap needs two levels", cure)
         if self.splitting is not None:
             return self.splitting[0]
         values = self._real_values
-        # The lowest level of a process that keeps its mass is zero: a difference would
-        # only add its rounding.
-        lowest_is_zero = self.equation.evolves_density and not self._absorbs
-        return as_array(
-            values[1] if lowest_is_zero else values[1] - values[0], values.dtype
-        )
+        gap = values[1] if self._lowest_is_zero else values[1] - values[0]
+        return as_array(gap, values.dtype)
 
     @property
     def gap_error(self) -> Array:
@@ -86,10 +79,8 @@ class Spectrum(Result):
             return self.splitting[1]
         xp = host_module(self.errors)
         errors = xp.asarray(self.errors)
-        lowest_is_zero = self.equation.evolves_density and not self._absorbs
-        return as_array(
-            errors[1] if lowest_is_zero else errors[0] + errors[1], gap.dtype
-        )
+        error = errors[1] if self._lowest_is_zero else errors[0] + errors[1]
+        return as_array(error, gap.dtype)
 
     @property
     def poincare(self) -> Array:
@@ -104,12 +95,8 @@ class Spectrum(Result):
             or self.left is not None
             or jnp.ndim(equation.diffusion)
         ):
-            raise_value_error(
-                "equation",
-                equation,
-                "it needs one diffusion and a Gibbs density",
-                "Use .gap.",
-            )
+            allowed = "it needs one diffusion and a Gibbs density"
+            raise_value_error("equation", equation, allowed, "Use .gap.")
         return equation.diffusion / self.gap
 
     @property
@@ -136,8 +123,7 @@ class Spectrum(Result):
         self._require_density("slow observables")
         if self.left is not None:
             return self.left
-        # psi_n / psi_0, regularised: psi_0^2 + floor^2 does not vanish where psi_0
-        # underflows.
+        # psi_n / psi_0, regularised: psi_0^2 + floor^2 does not vanish with psi_0.
         ground = self.vectors[0]
         floor = CONSTANTS.negligible_ground * jnp.max(jnp.abs(ground))
         return self.vectors * ground / (ground**2 + floor**2)
@@ -149,20 +135,15 @@ class Spectrum(Result):
         """
         self._require_density("a stationary density")
         if self._absorbs:
-            raise_value_error(
-                "grid",
-                self.grid,
-                "a stationary density does not exist: an axis absorbs",
-                "Use .vectors[0].",
-            )
+            allowed = "a stationary density does not exist: an axis absorbs"
+            raise_value_error("grid", self.grid, allowed, "Use .vectors[0].")
+        # sqrt(pi), or the density itself where the process is not reversible.
         first = self.vectors[0]
         return first**2 if self.left is None else first.real
 
     @property
     def stats(self) -> dict[str, str]:
-        """The scheme and the method, with reasons; `decisions` holds the same for
-        programs.
-        """
+        """The scheme and the method, with reasons; `decisions` is for programs."""
         return {name: _sentence(name, decision) for name, decision in self.decisions}
 
     def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -175,29 +156,31 @@ class Spectrum(Result):
         return host_module(self.values).asarray(self.values).real
 
     @property
+    def _lowest_is_zero(self) -> bool:
+        # So it is for a process that keeps its mass, and a difference would only add
+        # the rounding of the computed level.
+        return self.equation.evolves_density and not self._absorbs
+
+    @property
     def _absorbs(self) -> bool:
         return self.grid.absorbs
 
     def _require_density(self, wanted: str) -> None:
         if not self.equation.evolves_density:
-            raise_value_error(
-                "equation",
-                self.equation,
-                f"{wanted} belong to a process",
-                "Give an fp.FokkerPlanck.",
-            )
+            allowed = f"{wanted} belong to a process"
+            cure = "Give an fp.FokkerPlanck."
+            raise_value_error("equation", self.equation, allowed, cure)
 
     def __repr__(self) -> str:
         stats = "\n  ".join(str(decision) for _, decision in self.decisions)
         return (
-            f"Spectrum: {len(self.values)} levels on {self.grid!r}\n  "
-            f"{listed(self.values)}\n  estimated errors {listed(self.errors, '.1e')}\n  "
-            f"{stats}"
+            f"Spectrum: {len(self.values)} levels on {self.grid!r}\n"
+            f"  {listed(self.values)}\n"
+            f"  estimated errors {listed(self.errors, '.1e')}\n"
+            f"  {stats}"
         )
 
 
 def _sentence(name: str, decision: Decision) -> str:
-    """A decision as it is printed: a method is described and not named, a fitted grid
-    likewise.
-    """
+    """A decision as printed: a method and a fitted grid are described and not named."""
     return decision.because if name in ("method", "grid") else str(decision)

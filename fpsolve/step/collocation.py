@@ -1,15 +1,17 @@
-"""Integration of moving waves by collocation in a moving frame: of high order in time,
-and without stiffness.
+"""Integration of moving waves by collocation in a moving frame, without stiffness.
 
-    d_t psi = -e^{iw} (H_t + d_t log sqrt(pi_t)) psi           (theorem T13; a Schrödinger equation has no such term)
-            = -e^{iw} (E + W(x, t)) psi,    E = sum_i h_i,  h_i = K_i + v_i(x_i),  W = V + d_t log sqrt(pi) - sum_i v_i
+    d_t psi = -e^{iw} (H_t + d_t log sqrt(pi_t)) psi      (theorem T13)
+            = -e^{iw} (E + W(x, t)) psi,
 
-Every step takes E from its middle and diagonalises it (small matrices, one an axis), so
-that W holds only what changes with time and what couples the axes.
-`collocation_step.py` does one step with n - 1 and with n Gauss points, whose errors are
-of order 2n - 1 and 2n + 1 in its length. Both solutions are integrated to the end of
-the interval. Their distance is the error that is reported, the finer one is returned,
-and the steps are as long as keeps the distance below the tolerance.
+    E = sum_i h_i,      h_i = K_i + v_i(x_i),      W = V + d_t log sqrt(pi) - sum_i v_i
+
+A Schrödinger equation has no term d_t log sqrt(pi). Every step takes E from its middle
+and diagonalises it (small matrices, one an axis), so that W holds only what changes
+with time and what couples the axes. `collocation_step.py` does one step with n - 1 and
+with n Gauss points, whose errors are of order 2n - 1 and 2n + 1 in its length. Both
+solutions are integrated to the end of the interval. Their distance is the error that is
+reported, the finer one is returned, and the steps are as long as keeps the distance
+below the tolerance.
 
 References: Hochbruck and Ostermann, Acta Numerica 19 (2010) 209, section 2.4; Tal-Ezer,
 Kosloff and Schaefer, J. Sci. Comput. 53 (2012) 211.
@@ -79,29 +81,22 @@ def integrate_adaptive(
     def attempt(now: StepperState) -> StepperState:
         # The rest of the interval is divided into equal steps, so that no short one is
         # left at its end.
-        count = jnp.maximum(
-            jnp.ceil((end - now.t) / now.length - CONSTANTS.last_step_slack), 1
-        )
-        length = (end - now.t) / count
+        remaining = end - now.t
+        count = jnp.ceil(remaining / now.length - CONSTANTS.last_step_slack)
+        count = jnp.maximum(count, 1)
+        length = remaining / count
+        # The last step ends at `end` itself, not beside it by rounding.
         after = jnp.where(count > 1, now.t + length, end)
         # A small relative error of a wave is a larger one of its density, where the
         # wave has large tails.
         amplified = amplification(problem, now.fine, now.t)
         step_tol = tol * length / whole
-        taken = collocation_step(
-            problem,
-            now,
-            length,
-            _residual_tol(step_tol, amplified, dtype),
-            False,
-            ranks,
-        )
+        residual_tol = _residual_tol(step_tol, amplified, dtype)
+        taken = collocation_step(problem, now, length, residual_tol, False, ranks)
         # The error allowed up to `after`: more than in proportion to the time, so that
         # a sharp start is not too costly.
-        allowed = tol * (
-            CONSTANTS.tol_at_start
-            + (1 - CONSTANTS.tol_at_start) * (after - start) / whole
-        )
+        at_start = CONSTANTS.tol_at_start
+        allowed = tol * (at_start + (1 - at_start) * (after - start) / whole)
         judged = _judge(problem, now, taken, after, allowed, step_tol, amplified)
 
         def pick(new: Array, old: Array) -> Array:
@@ -122,7 +117,9 @@ def integrate_adaptive(
             attempts=now.attempts + 1,
         )
 
-    done = jax.lax.while_loop(unfinished, attempt, _initial_state(field, start, length))
+    first = _initial_state(field, start, length)
+    done = jax.lax.while_loop(unfinished, attempt, first)
+    # A run that was given up has no answer.
     error = jnp.where(done.t < end, jnp.inf, done.error + done.missed)
     return done._replace(error=error + _rounding(problem, field, start))
 
@@ -147,32 +144,28 @@ def _judge(
     step_tol: Array | float,
     amplified: Array,
 ) -> _Judgement:
-    """Accept or reject a step that ends at `after`, up to which the error may be
-    `allowed`.
+    """Accept or reject a step to `after`, up to which the error may be `allowed`.
 
     A step is accepted by what it adds to the error, since the distance of the two
     solutions includes former steps.
     """
     error = wave_distance(problem, taken.fine, taken.coarse, after)
-    remaining_tol = jnp.maximum(
-        allowed - now.error - now.missed, step_tol * CONSTANTS.least_step_tol
-    )
+    unused_tol = allowed - now.error - now.missed
+    # Old errors must not leave a step without any tolerance.
+    remaining_tol = jnp.maximum(unused_tol, step_tol * CONSTANTS.least_step_tol)
     # Errors of old steps decay, so the distance may become smaller; that is no credit
     # for the step.
     added = jnp.maximum(error - now.error, 0) + taken.missed
-    rounding = CONSTANTS.rounding_units * jnp.finfo(now.fine.real.dtype).eps * amplified
-    accepted = (
-        taken.converged
-        & jnp.isfinite(error)
-        & (added <= jnp.maximum(remaining_tol, rounding))
-    )
+    epsilon = jnp.finfo(now.fine.real.dtype).eps
+    # Shorter steps do not reduce what is rounding.
+    rounding = CONSTANTS.rounding_units * epsilon * amplified
+    is_small = added <= jnp.maximum(remaining_tol, rounding)
+    accepted = taken.converged & jnp.isfinite(error) & is_small
 
     # The length for which the step would add what remains, if its error were of the
     # order that control assumes.
-    counted = jnp.maximum(
-        added,
-        error * CONSTANTS.least_error_fraction + CONSTANTS.least_error_tol * step_tol,
-    )
+    least_error = error * CONSTANTS.least_error_fraction
+    counted = jnp.maximum(added, least_error + CONSTANTS.least_error_tol * step_tol)
     factor = (remaining_tol / counted) ** (1 / CONSTANTS.control_order)
     factor = jnp.clip(
         CONSTANTS.safety * factor, CONSTANTS.smallest_factor, CONSTANTS.largest_factor
@@ -199,19 +192,11 @@ def integrate_fixed(
 
     def one_step(now: StepperState, _: None) -> tuple[StepperState, None]:
         amplified = amplification(problem, now.fine, now.t)
-        taken = collocation_step(
-            problem,
-            now,
-            length,
-            _residual_tol(tol / count, amplified, length.dtype),
-            True,
-        )
+        residual_tol = _residual_tol(tol / count, amplified, length.dtype)
+        taken = collocation_step(problem, now, length, residual_tol, True)
         after = now.t + length
-        error = jnp.where(
-            taken.converged,
-            wave_distance(problem, taken.fine, taken.coarse, after),
-            jnp.inf,
-        )
+        distance = wave_distance(problem, taken.fine, taken.coarse, after)
+        error = jnp.where(taken.converged, distance, jnp.inf)
         # Nothing is rejected here. A step whose iteration failed makes the error
         # infinite.
         steps = now.steps + 1
@@ -230,28 +215,25 @@ def integrate_fixed(
         )
         return done, None
 
-    done = jax.lax.scan(
-        one_step, _initial_state(field, start, length), None, length=count
-    )[0]
-    return done._replace(
-        error=done.error + done.missed + _rounding(problem, field, start)
-    )
+    first = _initial_state(field, start, length)
+    done, _ = jax.lax.scan(one_step, first, None, length=count)
+    error = done.error + done.missed
+    return done._replace(error=error + _rounding(problem, field, start))
 
 
 def _rounding(problem: Problem, field: Array, start: Array) -> Array:
     """The relative error that rounding makes, amplified; infinite where the
     amplification overflows.
     """
+    epsilon = jnp.finfo(field.real.dtype).eps
     # Eight roundings a value over an interval: a free choice, since the number of steps
     # hardly matters.
-    error = 8 * jnp.finfo(field.real.dtype).eps * amplification(problem, field, start)
+    error = 8 * epsilon * amplification(problem, field, start)
     return jnp.where(jnp.isfinite(error), error, jnp.inf)
 
 
 def _initial_state(field: Array, start: Array, length: Array) -> StepperState:
-    """The state before the first step: both solutions are the field, which predicts
-    itself.
-    """
+    """The state before the first step: both solutions are the field itself."""
     dtype = field.real.dtype
     zero = jnp.zeros((), dtype)
     return StepperState(

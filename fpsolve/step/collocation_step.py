@@ -1,18 +1,18 @@
 """One collocation step of a moving wave, with two numbers of Gauss points at once.
 
-    d_t psi = -e^{iw} (E + W(x, t)) psi,    E = sum_i h_i diagonal in the frame of the step's middle (`frame.py`)
-    W = V + d_t log sqrt(pi) - sum_i v_i
-    psi(t_k) = e^{-t_k E} psi(0) - sum_m Q_km(E) g_m,       g_m = W psi at the Gauss points t_m      (w = 0)
+    d_t psi = -e^{iw} (E + W(x, t)) psi,
+    E = sum_i h_i,      W = V + d_t log sqrt(pi) - sum_i v_i
+    psi(t_k) = e^{-t_k E} psi(0) - sum_m Q_km(E) g_m      (w = 0)
 
-The last line, for the points t_k, is a linear system for the fields there; with them it
-gives the field at the end of the step. The system is close to the identity, because E,
-with the stiff part of H, is integrated exactly. At another Wick angle w the times t_k
-in it are multiplied by e^{iw}.
+E is diagonal in the frame of the step's middle (`frame.py`); g_m = W psi at the Gauss
+points t_m. The last line, for the points t_k, is a linear system for the fields there;
+with them it gives the field at the end of the step. The system is close to the
+identity, because E, with the stiff part of H, is integrated exactly. At another Wick
+angle w the times t_k in it are multiplied by e^{iw}.
 
 Reference: Hochbruck and Ostermann, Acta Numerica 19 (2010) 209, section 2.4.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -23,16 +23,11 @@ from jaxtyping import Array
 from ..core.types import DType
 from ..operator import OperatorPath
 from ..propagate.base import Picture
-from .conjugate_residuals import Statistics, solve
 from .constants import CONSTANTS
 from .frame import (
-    Frame,
-    apply_matrix,
-    from_frame,
     keep_lowest,
     kinetic_matrices,
     separable_frame,
-    to_frame,
 )
 from .gauss_rules import Pair, lagrange, other_rule, pair, tables
 from .moving_wave import (
@@ -43,6 +38,7 @@ from .moving_wave import (
 )
 from .problem import Problem
 from .ranks import truncation_error
+from .stages import StageSolution, solve_stages
 
 
 class StepperState(NamedTuple):
@@ -91,17 +87,6 @@ class CollocationStep(NamedTuple):
     converged: Array
 
 
-class _Solution(NamedTuple):
-    """One solution of the step: the field at its end, those at its points, and what the
-    iteration took.
-    """
-
-    end: Array
-    stage_values: Array
-    calls: Array
-    residual: Array
-
-
 def points_of(dtype: DType) -> int:
     """The number of Gauss points of the finer solution in this precision."""
     return (
@@ -133,55 +118,52 @@ def collocation_step(
     # The potential term at the points of the coarser rule, of the finer rule, and in
     # the middle of the step.
     offsets = jnp.asarray(np.append(rules.points, 0.5), dtype)
-    potential_terms = jax.vmap(lambda t: moving_potential_term(problem, t, dtype))(
-        now.t + length * offsets
-    )
-    integral = (
-        jnp.tensordot(jnp.asarray(rules.weights, dtype), potential_terms[count:-1], 1)
-        * length
-    )
+
+    def potential_term_at(t: Array) -> Array:
+        return moving_potential_term(problem, t, dtype)
+
+    potential_terms = jax.vmap(potential_term_at)(now.t + length * offsets)
+    finer_weights = jnp.asarray(rules.weights, dtype)
+    integral = jnp.tensordot(finer_weights, potential_terms[count:-1], 1) * length
     potential_terms = _lowered_where_absent(potential_terms, now.fine, residual_tol)
 
     # E from the middle of the step, and W = V + d_t log sqrt(pi) - sum_i v_i at the
     # points of both rules.
-    whole = separable_frame(
-        problem, kinetic, potential_terms[-1], now.fine, now.t + length / 2
-    )
+    middle = now.t + length / 2
+    whole = separable_frame(problem, kinetic, potential_terms[-1], now.fine, middle)
     frame = keep_lowest(whole, ranks)
-    coupling = (potential_terms[:-1] - frame.separable_potential).reshape(
-        2, count, *now.fine.shape
-    )
-    rotation = (
-        jnp.exp(1j * problem.wick).astype(now.fine.dtype)
-        if problem.wick
-        else jnp.ones((), dtype)
-    )
+    coupling = potential_terms[:-1] - frame.separable_potential
+    coupling = coupling.reshape(2, count, *now.fine.shape)
+    # Without a Wick angle everything stays real.
+    rotation = jnp.ones((), dtype)
+    if problem.wick:
+        rotation = jnp.exp(1j * problem.wick).astype(now.fine.dtype)
     # The frame is a constant to derivatives (those of eigenvectors are infinite at
     # equal levels). What the kinetic matrices change with a parameter is added to W
     # instead: zero in value, but not in its derivative.
-    tangents = (
-        [matrix - jax.lax.stop_gradient(matrix) for matrix in kinetic] if traced else []
-    )
+    tangents = []
+    if traced:
+        tangents = [matrix - jax.lax.stop_gradient(matrix) for matrix in kinetic]
 
     # Both solutions by one scan, so that their common program is compiled once; the
     # coarser one is the first guess of the finer.
-    def solve_one(guess: Array, given: tuple[Array, ...]) -> tuple[Array, _Solution]:
+    def solve_one(
+        guess: Array, given: tuple[Array, ...]
+    ) -> tuple[Array, StageSolution]:
         field, coupling, residual_tol, widths, which, powers = given
         decays, weights = tables(
             frame.energies, rotation * length, widths, which, powers
         )
-        solution = _solve_stages(
+        solution = solve_stages(
             frame, field, coupling, decays, weights, guess, residual_tol, tangents
         )
-        return jnp.tensordot(
-            jnp.asarray(rules.onward, dtype), solution.stage_values, 1
-        ), solution
+        onward = jnp.asarray(rules.onward, dtype)
+        next_guess = jnp.tensordot(onward, solution.stage_values, 1)
+        return next_guess, solution
 
     # An iteration cannot go below rounding.
-    residual_tols = jnp.maximum(
-        residual_tol * jnp.asarray([1.0, CONSTANTS.fine_residual_factor], dtype),
-        2 * jnp.finfo(dtype).eps,
-    )
+    factors = jnp.asarray([1.0, CONSTANTS.fine_residual_factor], dtype)
+    residual_tols = jnp.maximum(residual_tol * factors, 2 * jnp.finfo(dtype).eps)
     both = (
         jnp.stack([now.coarse, now.fine]),
         coupling,
@@ -190,7 +172,8 @@ def collocation_step(
         jnp.asarray(rules.which),
         jnp.asarray(rules.powers, dtype),
     )
-    _, solutions = jax.lax.scan(solve_one, _predicted(rules, now, length), both)
+    guess = _predicted(rules, now, length)
+    _, solutions = jax.lax.scan(solve_one, guess, both)
 
     # Errors that the distance of the two solutions does not show: the residual, and
     # functions left out.
@@ -218,22 +201,21 @@ def collocation_step(
     # factors are restored here.
     decay = jnp.exp(-rotation * length * frame.lowest)
     if problem.picture is Picture.GIBBS_WAVE:
-        decay = decay * jnp.exp(
-            _log_norm(problem, now.t + length, dtype) - _log_norm(problem, now.t, dtype)
-        )
+        before = _log_norm(problem, now.t, dtype)
+        after = _log_norm(problem, now.t + length, dtype)
+        decay = decay * jnp.exp(after - before)
     ends = solutions.end * decay
     if problem.picture is Picture.GIBBS_WAVE and not problem.grid.absorbs:
         ends, lost = _with_mass_restored(problem, now, ends, length)
         missed = missed + lost
+    allowed_residuals = CONSTANTS.residual_slack * residual_tols
     return CollocationStep(
         coarse=ends[0],
         fine=ends[1],
         stage_values=solutions.stage_values[1] * decay,
         calls=jnp.sum(solutions.calls) * count,
         missed=missed,
-        converged=jnp.all(
-            solutions.residual <= CONSTANTS.residual_slack * residual_tols
-        ),
+        converged=jnp.all(solutions.residual <= allowed_residuals),
     )
 
 
@@ -250,9 +232,8 @@ def _lowered_where_absent(
     size = jnp.abs(jax.lax.stop_gradient(field))
     present = size > CONSTANTS.absent_wave * residual_tol * jnp.max(size)
     space = tuple(range(1, potential_terms.ndim))
-    highest = jnp.max(
-        jnp.where(present, potential_terms, -jnp.inf), space, keepdims=True
-    )
+    where_present = jnp.where(present, potential_terms, -jnp.inf)
+    highest = jnp.max(where_present, space, keepdims=True)
     return jnp.minimum(potential_terms, highest)
 
 
@@ -277,15 +258,16 @@ def _quadrature_error(
         assert values is not None, "a wave has a potential term"
         return values.astype(dtype)
 
-    values = jax.vmap(potential_term)(now.t + length * jnp.asarray(points, dtype))
-    wrong = integral - length * jnp.tensordot(jnp.asarray(weights, dtype), values, 1)
+    times = now.t + length * jnp.asarray(points, dtype)
+    values = jax.vmap(potential_term)(times)
+    mean = jnp.tensordot(jnp.asarray(weights, dtype), values, 1)
+    wrong = integral - length * mean
     mass = wave_measure(problem, now.t + length, dtype) * jnp.abs(end)
     mass = mass / jnp.sum(mass)
     if problem.picture is Picture.GIBBS_WAVE:
-        wrong = wrong - (
-            log_sqrt_gibbs(problem, now.t + length, dtype)
-            - log_sqrt_gibbs(problem, now.t, dtype)
-        )
+        before = log_sqrt_gibbs(problem, now.t, dtype)
+        after = log_sqrt_gibbs(problem, now.t + length, dtype)
+        wrong = wrong - (after - before)
         # The same factor everywhere has no effect, since the mass is restored.
         wrong = wrong - jnp.sum(mass * wrong)
     return jax.lax.stop_gradient(jnp.sum(mass * jnp.abs(wrong)))
@@ -299,20 +281,21 @@ def _predicted(rules: Pair, now: StepperState, length: Array) -> Array:
     polynomial is taken at its end.
     """
     dtype = now.fine.real.dtype
+    has_last = now.last > 0
     # The inner `where` avoids a division by 0, whose derivative would be a NaN.
-    ratio = jnp.where(now.last > 0, length / jnp.where(now.last > 0, now.last, 1), 0)
+    ratio = jnp.where(has_last, length / jnp.where(has_last, now.last, 1), 0)
     ratio = jnp.where(ratio < CONSTANTS.max_extrapolation, ratio, 0)
-    places = 1 + jnp.asarray(rules.points[0], dtype) * ratio
-    return jnp.tensordot(lagrange(rules.points[1], places), now.stage_values, 1)
+    coarse_points, fine_points = rules.points
+    places = 1 + jnp.asarray(coarse_points, dtype) * ratio
+    return jnp.tensordot(lagrange(fine_points, places), now.stage_values, 1)
 
 
 def _log_norm(problem: Problem, t: Array, dtype: DType) -> Array:
     """log |sqrt(pi_t)| for sqrt(pi_t) as it is within a step, without its constant."""
     log_weights = jnp.log(problem.grid.weights).astype(dtype)
-    return (
-        jax.scipy.special.logsumexp(2 * log_sqrt_gibbs(problem, t, dtype) + log_weights)
-        / 2
-    )
+    log_pi = 2 * log_sqrt_gibbs(problem, t, dtype)
+    # As a logarithm: pi itself may overflow, since its constant is left out.
+    return jax.scipy.special.logsumexp(log_pi + log_weights) / 2
 
 
 def _with_mass_restored(
@@ -327,80 +310,8 @@ def _with_mass_restored(
     """
     dtype = now.fine.real.dtype
     integrate = problem.grid.integrate
-    before, after = (
-        jnp.exp(problem.log_sqrt_pi(t, dtype)) for t in (now.t, now.t + length)
-    )
+    before = jnp.exp(problem.log_sqrt_pi(now.t, dtype))
+    after = jnp.exp(problem.log_sqrt_pi(now.t + length, dtype))
     lost = integrate(before * now.fine) - integrate(after * ends)
     ends = ends + jnp.multiply.outer(lost, after)
     return ends, jax.lax.stop_gradient(jnp.abs(lost[1]))
-
-
-def _solve_stages(
-    frame: Frame,
-    field: Array,
-    coupling: Array,
-    decays: Array,
-    weights: Array,
-    guess: Array,
-    residual_tol: Array,
-    tangents: list[Array],
-) -> _Solution:
-    """The fields at the points of a step and at its end.
-
-    **Arguments**: `coupling`, W at the points `(n, *shape)`; `decays`, exp(-t_k E), and
-    `weights`, Q_km(E), of `gauss_rules.tables`; `guess`, the fields at the points;
-    `tangents`, what to add to H for derivatives alone.
-
-    Inside, the points are the second axis, behind the first axis of the grid: matrix
-    products along the axes of the grid then need no transposition.
-    """
-
-    def points_second(u: Array) -> Array:
-        return jnp.moveaxis(u, 0, 1)
-
-    state = to_frame(frame, field)
-    coupling = points_second(coupling)
-
-    def source(states: Array) -> Array:
-        """W psi at every point, from and to coefficients in the frame."""
-        fields = from_frame(frame, states)
-        coupled = coupling * fields
-        for i, matrix in enumerate(tangents):
-            coupled = coupled + apply_matrix(matrix, fields, i, field.ndim)
-        return to_frame(frame, coupled)
-
-    def product(states: Array) -> Array:
-        """The left side of the linear system, psi(t_k) + sum_m Q_km g_m."""
-        sources = source(states)
-        rows = [
-            sum(w * sources[:, m] for m, w in enumerate(row)) for row in weights[:-1]
-        ]
-        return states + jnp.stack(rows, 1)
-
-    def solve_forward(
-        product: Callable[[Array], Array], b: Array
-    ) -> tuple[Array, Statistics]:
-        start = to_frame(frame, points_second(jax.lax.stop_gradient(guess)))
-        return solve(product, b, start, residual_tol)
-
-    def solve_transposed(
-        product: Callable[[Array], Array], b: Array
-    ) -> tuple[Array, Statistics]:
-        # The guess belongs to the forward system; the transposed one is started from
-        # its right-hand side.
-        return solve(product, b, b, residual_tol)
-
-    states, statistics = jax.lax.custom_linear_solve(
-        product,
-        points_second(decays[:-1] * state),
-        solve_forward,
-        solve_transposed,
-        has_aux=True,
-    )
-    end = decays[-1] * state - jnp.sum(points_second(weights[-1]) * source(states), 1)
-    return _Solution(
-        end=from_frame(frame, end),
-        stage_values=jnp.moveaxis(from_frame(frame, states), 1, 0),
-        calls=statistics.calls + 1,
-        residual=statistics.residual,
-    )

@@ -1,11 +1,11 @@
-"""Conjugate residuals with one direction: a linear system A x = b for an A that need
-not be symmetric.
+"""Conjugate residuals with one direction: A x = b for an A that need not be symmetric.
 
-    direction = r - beta * direction,  beta so that A direction is orthogonal to the last A direction
-    x = x + alpha * direction,         alpha so that |b - A x| is smallest
+    direction = r - beta * direction
+    x = x + alpha * direction
 
-The systems of `collocation` are close to the identity, so a few iterations are enough,
-and one direction is kept.
+with beta so that A direction is orthogonal to the last A direction, and alpha so that
+|b - A x| is smallest. The systems of `collocation` are close to the identity, so a few
+iterations are enough, and one direction is kept.
 
 Reference: Eisenstat, Elman and Schultz, SIAM J. Numer. Anal. 20 (1983) 345, the method
 Orthomin(1).
@@ -31,9 +31,7 @@ class Statistics(NamedTuple):
 
 
 class _Iterate(NamedTuple):
-    """x, b - A x, the last direction, A times that direction, and the calls of A so
-    far.
-    """
+    """x, b - A x, the last direction, A times it, and the calls of A so far."""
 
     x: Array
     residual: Array
@@ -55,9 +53,8 @@ def solve(
     square_tol = (residual_tol**2) * _square(b)
 
     def unfinished(now: _Iterate) -> Array:
-        return (_square(now.residual) > square_tol) & (
-            now.calls < CONSTANTS.max_iterations
-        )
+        unsolved = _square(now.residual) > square_tol
+        return unsolved & (now.calls < CONSTANTS.max_iterations)
 
     def iterate(now: _Iterate) -> _Iterate:
         candidate = jnp.where(now.calls == 0, guess, now.residual)

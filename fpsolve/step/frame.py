@@ -52,12 +52,11 @@ def separable_frame(
     """The frame of a potential term `(*shape)` at time t; `field` is the state. It is a
     constant to derivatives.
     """
-    weight = (
-        jnp.exp(problem.log_sqrt_pi(t, potential_term.dtype))
-        * jnp.ones_like(potential_term)
-        if problem.picture is Picture.GIBBS_WAVE
-        else jnp.abs(field)
-    )
+    if problem.picture is Picture.GIBBS_WAVE:
+        sqrt_pi = jnp.exp(problem.log_sqrt_pi(t, potential_term.dtype))
+        weight = sqrt_pi * jnp.ones_like(potential_term)
+    else:
+        weight = jnp.abs(field)
     d = potential_term.ndim
     # Averages are weighted by where the wave is, so that a wall that it does not reach
     # has no effect on E.
@@ -67,10 +66,8 @@ def separable_frame(
         lambda u, marginal: jnp.tensordot(marginal, u, 1), marginals, potential_term
     )
     levels, vectors = [], []
-    separable_potential, energies = (
-        jnp.zeros_like(potential_term),
-        jnp.zeros_like(potential_term),
-    )
+    separable_potential = jnp.zeros_like(potential_term)
+    energies = jnp.zeros_like(potential_term)
     for i, matrix in enumerate(kinetic):
         average = jnp.moveaxis(potential_term, i, -1)
         for marginal in marginals[:i] + marginals[i + 1 :]:
@@ -83,17 +80,15 @@ def separable_frame(
         # would run the batches of two axes at once, and they would wait for each other
         # on a pool of two threads.
         small = small + 0 * sum(levels)
-        values, columns = jnp.linalg.eigh(
-            jax.lax.stop_gradient(small), symmetrize_input=False
-        )
+        small = jax.lax.stop_gradient(small)
+        values, columns = jnp.linalg.eigh(small, symmetrize_input=False)
         levels.append(values[0])
         vectors.append(columns)
         energies = energies + along_axis(values - values[0], i, d)
         separable_potential = separable_potential + along_axis(average, i, d)
     lowest = sum(levels, jnp.zeros((), potential_term.dtype))
-    return jax.lax.stop_gradient(
-        Frame(tuple(vectors), energies, lowest, separable_potential)
-    )
+    frame = Frame(tuple(vectors), energies, lowest, separable_potential)
+    return jax.lax.stop_gradient(frame)
 
 
 def kinetic_matrices(problem: Problem, t: Scalar, dtype: DType) -> list[Array]:
@@ -116,19 +111,19 @@ def _marginal(weight: Array, i: int) -> Array:
 
 
 def keep_lowest(frame: Frame, ranks: tuple[int, ...]) -> Frame:
-    """The same frame with the lowest `ranks` functions of the axes only; () keeps all."""
+    """The frame with the lowest `ranks` functions of the axes only; () keeps all."""
     if not ranks:
         return frame
-    # `eigh` returns the eigenvalues in ascending order.
-    vectors = tuple(v[:, :k] for v, k in zip(frame.vectors, ranks, strict=True))
+    vectors = []
+    for columns, rank in zip(frame.vectors, ranks, strict=True):
+        # `eigh` returns the eigenvalues in ascending order.
+        vectors.append(columns[:, :rank])
     energies = frame.energies[tuple(slice(k) for k in ranks)]
-    return frame._replace(vectors=vectors, energies=energies)
+    return frame._replace(vectors=tuple(vectors), energies=energies)
 
 
 def to_frame(frame: Frame, fields: Array) -> Array:
-    """The coefficients of fields; the axes of the grid are counted as in
-    `apply_matrix`.
-    """
+    """The coefficients of fields, whose axes are counted as in `apply_matrix`."""
     for i, vectors in enumerate(frame.vectors):
         fields = apply_matrix(vectors.T, fields, i, len(frame.vectors))
     return fields
@@ -150,7 +145,8 @@ def apply_matrix(matrix: Array, u: Array, axis: int, ndim: int) -> Array:
     # is needed.
     if position == u.ndim - 1 and position > 0:
         return u @ matrix.T
-    return jnp.moveaxis(jnp.tensordot(matrix, u, (1, position)), 0, position)
+    image = jnp.tensordot(matrix, u, (1, position))
+    return jnp.moveaxis(image, 0, position)
 
 
 def along_axis(values: Array, i: int, d: int) -> Array:

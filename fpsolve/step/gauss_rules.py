@@ -1,7 +1,9 @@
 """Integrals of exponentials times polynomials over a step, at the Gauss points of a
 collocation step.
 
-    Q_km(E) = int_0^{t_k} e^{-(t_k - u) E} l_m(u) du,      l_m the Lagrange polynomials of the points t_m
+    Q_km(E) = int_0^{t_k} e^{-(t_k - u) E} l_m(u) du
+
+with l_m the Lagrange polynomials of the points t_m.
 
 Reference: Hochbruck and Ostermann, Acta Numerica 19 (2010) 209, sections 2.1 and 2.4.
 """
@@ -35,7 +37,8 @@ def tables(
     """
     n = powers.shape[1]
     # The phi functions of every different width once, `(n + 1, widths, *shape)`.
-    phis = _phis(length * widths.reshape(-1, *(1,) * energies.ndim) * energies, n)
+    widths = widths.reshape(-1, *(1,) * energies.ndim)
+    phis = _phis(length * widths * energies, n)
 
     def to_next_point(
         carry: tuple[Array, Array], given: tuple[Array, Array]
@@ -43,14 +46,18 @@ def tables(
         decay, integrals = carry
         interval, powers = given
         phi = phis[:, interval]
-        after = (
-            phi[0] * decay,
-            phi[0] * integrals + length * jnp.tensordot(powers, phi[1:], 1),
-        )
+        over_interval = length * jnp.tensordot(powers, phi[1:], 1)
+        after = (phi[0] * decay, phi[0] * integrals + over_interval)
         return after, after
 
-    start = (jnp.ones_like(phis[0, 0]), jnp.zeros((n, *energies.shape), phis.dtype))
-    return jax.lax.scan(to_next_point, start, (which, powers.astype(phis.dtype)))[1]
+    # At time 0 nothing has decayed, and all integrals are zero.
+    start = (
+        jnp.ones_like(phis[0, 0]),
+        jnp.zeros((n, *energies.shape), phis.dtype),
+    )
+    intervals = (which, powers.astype(phis.dtype))
+    _, at_points = jax.lax.scan(to_next_point, start, intervals)
+    return at_points
 
 
 def _phis(z: Array, m: int) -> Array:
@@ -80,17 +87,15 @@ def _phis(z: Array, m: int) -> Array:
         higher = (inverse_factorial - phi) / far
         return higher, higher
 
-    inverse_factorials = jnp.asarray(
-        [1 / math.factorial(j) for j in range(m)], near.real.dtype
-    )
-    below = jax.lax.scan(down, highest, inverse_factorials[::-1])[1][::-1]
+    # Scans, not loops in Python: they are compiled once, whatever m is.
+    factors = [1 / math.factorial(j) for j in range(m)]
+    inverse_factorials = jnp.asarray(factors, near.real.dtype)
+    _, descending = jax.lax.scan(down, highest, inverse_factorials[::-1])
     first = jnp.exp(-far)
-    above = jax.lax.scan(up, first, inverse_factorials)[1]
-    return jnp.where(
-        small,
-        jnp.concatenate([below, highest[None]]),
-        jnp.concatenate([first[None], above]),
-    )
+    _, ascending = jax.lax.scan(up, first, inverse_factorials)
+    downwards = jnp.concatenate([descending[::-1], highest[None]])
+    upwards = jnp.concatenate([first[None], ascending])
+    return jnp.where(small, downwards, upwards)
 
 
 class Pair(NamedTuple):
@@ -122,23 +127,25 @@ class Pair(NamedTuple):
 @functools.lru_cache(maxsize=16)
 def pair(n: int) -> Pair:
     """The rules of n - 1 and of n points."""
-    # From [-1, 1] to [0, 1].
-    coarse, fine = ((np.polynomial.legendre.leggauss(k)[0] + 1) / 2 for k in (n - 1, n))
-    points = np.stack([np.append(coarse, coarse[-1]), fine])
-    rules = [_intervals(points[0], n - 1), _intervals(points[1], n)]
+    coarse, _ = other_rule(n - 1)
+    fine, weights = other_rule(n)
+    padded = np.append(coarse, coarse[-1])
+    rules = [_intervals(padded, n - 1), _intervals(fine, n)]
     longest = max(len(rule.widths) for rule in rules)
+    widths = []
+    for rule in rules:
+        # A width of zero is never looked up: it only makes the rows equally long.
+        missing = longest - len(rule.widths)
+        widths.append(np.pad(rule.widths, (0, missing)))
+    # The additional point of the first rule has no part in the interpolation.
+    onward = np.asarray(lagrange(coarse, fine))
     return Pair(
-        points=points,
-        weights=np.polynomial.legendre.leggauss(n)[1] / 2,
-        widths=np.stack(
-            [
-                np.append(rule.widths, np.zeros(longest - len(rule.widths)))
-                for rule in rules
-            ]
-        ),
+        points=np.stack([padded, fine]),
+        weights=weights,
+        widths=np.stack(widths),
         which=np.stack([rule.which for rule in rules]),
         powers=np.stack([rule.powers for rule in rules]),
-        onward=np.append(np.asarray(lagrange(coarse, fine)), np.zeros((n, 1)), 1),
+        onward=np.append(onward, np.zeros((n, 1)), 1),
     )
 
 
@@ -148,6 +155,7 @@ def other_rule(n: int) -> tuple[np.ndarray, np.ndarray]:
     others than those of a `Pair`.
     """
     points, weights = np.polynomial.legendre.leggauss(n)
+    # From [-1, 1] to [0, 1].
     return (points + 1) / 2, weights / 2
 
 
@@ -168,20 +176,21 @@ def _intervals(points: np.ndarray, distinct: int) -> _Intervals:
     # l_i on each interval, in powers of the fraction u of that interval. The additional
     # point has no polynomial.
     powers = np.zeros((n + 1, n, n))
+    factorials = [math.factorial(j) for j in range(distinct)]
     for k, (left, right) in enumerate(itertools.pairwise(edges)):
+        width = right - left
         for i in range(distinct):
             row = np.ones(1)
             for other in np.delete(points[:distinct], i):
-                row = np.convolve(
-                    row, np.array([left - other, right - left]) / (points[i] - other)
-                )
-            powers[k, i, :distinct] = (
-                (right - left) * row * [math.factorial(j) for j in range(distinct)]
-            )
+                # (t - other) / (t_i - other) at t = left + width u.
+                linear = np.array([left - other, width]) / (points[i] - other)
+                row = np.convolve(row, linear)
+            powers[k, i, :distinct] = width * row * factorials
     # Gauss rules are symmetric, so half of the widths occur twice. Rounding to 14
     # digits makes such a pair equal, and the exponentials of a width are then computed
     # once.
-    widths, which = np.unique(np.round(np.diff(edges), 14), return_inverse=True)
+    rounded = np.round(np.diff(edges), 14)
+    widths, which = np.unique(rounded, return_inverse=True)
     return _Intervals(widths, which, powers)
 
 
@@ -189,10 +198,10 @@ def lagrange(points: np.ndarray, x: SameArray) -> SameArray:
     """The Lagrange polynomials of `points` `(m,)` at x `(k,)`, an array of numpy or of
     JAX: a matrix `(k, m)`.
     """
-    others = [np.delete(points, i) for i in range(len(points))]
-    columns = [
-        math.prod((x - a) / (p - a) for a in rest)
-        for p, rest in zip(points, others, strict=True)
-    ]
+    columns = []
+    for i, point in enumerate(points):
+        others = np.delete(points, i)
+        columns.append(math.prod((x - a) / (point - a) for a in others))
+    # On the host by numpy, so that no program is compiled for it.
     stack = np.stack if isinstance(x, np.ndarray) else jnp.stack
     return stack(columns, 1).astype(x.dtype)

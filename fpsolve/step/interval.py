@@ -1,5 +1,4 @@
-"""One interval between two output times of a moving problem, from breakpoint to
-breakpoint.
+"""One interval between two output times of a moving problem, past its breakpoints.
 
 A wave on a spectral grid is integrated by collocation, anything else by midpoint steps
 with extrapolation. No step crosses a jump or a kink in time. `Prediction` passes the
@@ -84,9 +83,7 @@ def integrate_interval(
     tol: float,
     prediction: Prediction,
 ) -> StepResult:
-    """Integrate one interval in steps chosen for the tolerance `tol`; times are numbers
-    of numpy.
-    """
+    """Integrate one interval in steps chosen for `tol`; times are numbers of numpy."""
     number = field.real.dtype.type
     calls = 0.0
     error = 0.0
@@ -130,8 +127,7 @@ def integrate_interval_evenly(
     tol: Array | float,
     is_short: bool = False,
 ) -> EvenResult:
-    """Integrate one interval in a number of steps that is known beforehand: what can be
-    traced.
+    """Integrate one interval in a number of steps known beforehand: can be traced.
 
     `is_short` says that the interval is one of many, which take fewer steps if `method`
     does not give their number. The breakpoints may be traced, so there is one stretch
@@ -140,19 +136,18 @@ def integrate_interval_evenly(
     calls = jnp.zeros((), field.real.dtype)
     error = jnp.zeros((), field.real.dtype)
     now = start
-    by_collocation = (
-        CONSTANTS.few_steps if is_short else CONSTANTS.traced_collocation_steps
-    )
-    by_midpoints = (
-        CONSTANTS.few_midpoint_steps if is_short else CONSTANTS.traced_midpoint_steps
-    )
+    collocation_steps = CONSTANTS.traced_collocation_steps
+    midpoint_steps = CONSTANTS.traced_midpoint_steps
+    if is_short:
+        collocation_steps = CONSTANTS.few_steps
+        midpoint_steps = CONSTANTS.few_midpoint_steps
     for k in range(len(method.breakpoints) + 1):
         last = k == len(method.breakpoints)
-        before, after = (
-            (end, end)
-            if last
-            else beside_breakpoint(method.breakpoints[k].astype(start.dtype))
-        )
+        if last:
+            before, after = end, end
+        else:
+            time = method.breakpoints[k].astype(start.dtype)
+            before, after = beside_breakpoint(time)
         # A breakpoint outside of the interval is moved to its nearer end.
         before = jnp.clip(before, now, end)
         after = jnp.clip(after, now, end)
@@ -160,13 +155,13 @@ def integrate_interval_evenly(
         # collocation does not keep.
         if problem.collocated and method.extrapolate:
             done = integrate_fixed(
-                problem, field, now, before, method.steps or by_collocation, tol
+                problem, field, now, before, method.steps or collocation_steps, tol
             )
             field = done.fine
             calls = calls + done.calls
             error = error + done.error
         else:
-            levels = fixed_levels(method.steps or by_midpoints)
+            levels = fixed_levels(method.steps or midpoint_steps)
             taken = extrapolate(method, problem, field, now, before, levels, None)
             field = taken.field
             calls = calls + taken.calls
@@ -194,15 +189,21 @@ def _integrate_part(
         even = _evenly(unbroken, problem, field, start, end, tol)
         return StepResult(even.field, even.calls, even.error, prediction)
     if not (problem.collocated and method.extrapolate) or prediction.by_midpoints:
-        first = prediction.steps if prediction.by_midpoints else 0
-        return by_midpoints(
-            method, problem, field, start, end, tol, max(CONSTANTS.first_steps, first)
-        )
+        # A prediction of steps by collocation says nothing of midpoint steps.
+        first = CONSTANTS.first_steps
+        if prediction.by_midpoints:
+            first = max(first, prediction.steps)
+        return by_midpoints(method, problem, field, start, end, tol, first)
 
     done = _by_collocation(problem, field, start, end, tol, prediction)
     if np.isfinite(float(done.error)):
         steps = max(1, round(float(end - start) / float(done.length)))
-        return StepResult(done.fine, done.calls, done.error, Prediction(steps))
+        return StepResult(
+            field=done.fine,
+            calls=done.calls,
+            error=done.error,
+            prediction=Prediction(steps),
+        )
     # Collocation gave up: midpoint steps take this interval, and the next ones too
     # unless the failure was cheap.
     taken = by_midpoints(method, problem, field, start, end, tol, CONSTANTS.first_steps)
@@ -229,7 +230,10 @@ def by_midpoints(
     finest = taken.levels[-1] if taken.levels else 0
     steps = max(CONSTANTS.first_steps, finest // CONSTANTS.next_level_divisor)
     return StepResult(
-        taken.field, taken.calls, taken.error, Prediction(steps, by_midpoints=True)
+        field=taken.field,
+        calls=taken.calls,
+        error=taken.error,
+        prediction=Prediction(steps, by_midpoints=True),
     )
 
 
@@ -241,9 +245,7 @@ def _by_collocation(
     tol: float,
     prediction: Prediction,
 ) -> StepperState:
-    """Adaptive collocation, in a reduced basis where that saves much and meets the
-    tolerance.
-    """
+    """Adaptive collocation, in a reduced basis where that is worthwhile."""
     length = (end - start) / (prediction.steps or CONSTANTS.first_collocation_steps)
     # An array, not a number: every tolerance would else be a program of its own.
     step_tol = np.asarray(tol, field.real.dtype)
@@ -251,17 +253,12 @@ def _by_collocation(
     ranks: tuple[int, ...] = ()
     # On one axis there is nothing to save. Little work is done sooner than a program of
     # other ranks is compiled.
-    little_work = (
-        0 < prediction.steps * problem.grid.size <= CONSTANTS.rank_compile_work
-    )
-    if (
-        problem.picture is Picture.GIBBS_WAVE
-        and problem.grid.ndim > 1
-        and not little_work
-    ):
-        ranks = choose_ranks(
-            _rank_errors(problem, field, start, end), tol, problem.grid.shape
-        )
+    work = prediction.steps * problem.grid.size
+    little_work = 0 < work <= CONSTANTS.rank_compile_work
+    is_gibbs_wave = problem.picture is Picture.GIBBS_WAVE
+    if is_gibbs_wave and problem.grid.ndim > 1 and not little_work:
+        errors = _rank_errors(problem, field, start, end)
+        ranks = choose_ranks(errors, tol, problem.grid.shape)
     done = _integrate_adaptive(
         problem, field, start, end, step_tol, length, ranks, seconds=seconds
     )
@@ -286,6 +283,7 @@ def regauge(
     `after`.
     """
     dtype = field.real.dtype
-    return field * jnp.exp(
-        old.log_sqrt_pi(before, dtype) - new.log_sqrt_pi(after, dtype)
-    )
+    old_gauge = old.log_sqrt_pi(before, dtype)
+    new_gauge = new.log_sqrt_pi(after, dtype)
+    # The difference first: each of the two factors alone may be out of range.
+    return field * jnp.exp(old_gauge - new_gauge)

@@ -117,12 +117,33 @@ class Magnus(eqx.Module):
         # Collocation: mass is restored after every step, and the rest is accurate to
         # the error.
         if spectral:
-            return Keeps("rounding", "shown", "shown", "error", "tol", "t")
+            return Keeps(
+                mass="rounding",
+                positivity="shown",
+                gibbs="shown",
+                symmetry="error",
+                order="tol",
+                calls="t",
+            )
         # Extrapolation combines densities with negative weights, so signs are kept to
         # the error only.
         if self.extrapolate:
-            return Keeps("rounding", "error", "rounding", "rounding", "tol", "t")
-        return Keeps("rounding", "rounding", "rounding", "rounding", "2", "√t")
+            return Keeps(
+                mass="rounding",
+                positivity="error",
+                gibbs="rounding",
+                symmetry="rounding",
+                order="tol",
+                calls="t",
+            )
+        return Keeps(
+            mass="rounding",
+            positivity="rounding",
+            gibbs="rounding",
+            symmetry="rounding",
+            order="2",
+            calls="√t",
+        )
 
     def with_exponential(self, exponential: Propagator) -> "Magnus":
         """The same options with another method for midpoint steps."""
@@ -140,4 +161,5 @@ class Magnus(eqx.Module):
         both = xp.concatenate([xp.asarray(self.breakpoints), xp.asarray(breakpoints)])
         # On the host a time that both hold counts once; traced times, of which there
         # must be a fixed number, twice.
-        return self.with_breakpoints(np.unique(both) if xp is np else xp.sort(both))
+        ascending = np.unique(both) if xp is np else xp.sort(both)
+        return self.with_breakpoints(ascending)

@@ -9,7 +9,8 @@ where the two factors are the extra term exp(-int a/2 dt) integrated exactly. Th
 lines are the same map in two pictures. It is symmetric in time, so its error is a
 series in s^2, and the table
 
-    T_{l,0} = the rule with n 2^l steps,      T_{l,j} = T_{l,j-1} + (T_{l,j-1} - T_{l-1,j-1}) / (4^j - 1)
+    T_{l,0} = the rule with n 2^l steps,
+    T_{l,j} = T_{l,j-1} + (T_{l,j-1} - T_{l-1,j-1}) / (4^j - 1)
 
 removes one power of s^2 in each column, or less where the problem is stiff. Levels are
 added until the best entries of two rows agree to the tolerance: the error reported is
@@ -94,10 +95,9 @@ def fixed_steps(
         log_sqrt_pi_after = problem.log_sqrt_pi(start + (k + 1) * length, dtype)
         operator = problem.at(middle, dtype)
         # The step itself is done relative to sqrt(pi) of its midpoint.
-        gibbs_wave = problem.picture is Picture.GIBBS_WAVE
-        log_sqrt_pi_middle = (
-            operator.log_sqrt_pi if gibbs_wave else jnp.zeros((), dtype)
-        )
+        log_sqrt_pi_middle = jnp.zeros((), dtype)
+        if problem.picture is Picture.GIBBS_WAVE:
+            log_sqrt_pi_middle = operator.log_sqrt_pi
         prepared = method.exponential.prepare(operator, problem.picture)
         # Tolerance 0: the exponentials are taken to rounding, so that the error is that
         # of the midpoint rule alone.
@@ -156,32 +156,28 @@ def extrapolate(
         )
         calls = calls + (float(finest.calls) if concrete else finest.calls)
         # The number of entries that are used of the row above limits the order.
-        row, distance = _next_row(
-            finest.field, row[: CONSTANTS.table_columns], measure, method.extrapolate
-        )
+        above = row[: CONSTANTS.table_columns]
+        row, distance = _next_row(finest.field, above, measure, method.extrapolate)
         # One level alone has no error estimate.
         if level == 0:
             continue
         taken = Extrapolated(
-            row[-1], calls, distance + finest.error, tuple(levels[: level + 1])
+            field=row[-1],
+            calls=calls,
+            error=distance + finest.error,
+            levels=tuple(levels[: level + 1]),
         )
         if tol is None:
             best = taken
             continue
-        best = (
-            taken
-            if float(taken.error) < float(best.error)
-            else best._replace(calls=calls)
-        )
+        is_better = float(taken.error) < float(best.error)
+        best = taken if is_better else best._replace(calls=calls)
         reached = float(best.error) < tol
         # The error has reached rounding, or is not yet in the region where
         # extrapolation helps.
         stuck = len(taken.levels) > len(best.levels) + CONSTANTS.levels_without_progress
-        if (
-            reached
-            or stuck
-            or float(calls) > CONSTANTS.max_products * CONSTANTS.midpoint_products
-        ):
+        most_calls = CONSTANTS.max_products * CONSTANTS.midpoint_products
+        if reached or stuck or float(calls) > most_calls:
             break
     return best
 
@@ -217,7 +213,8 @@ def _next_row(
     """
     row = [finest]
     for j, coarse in enumerate(above if extrapolate else [], start=1):
-        row.append(row[-1] + (row[-1] - coarse) / (4**j - 1))
+        fine = row[-1]
+        row.append(fine + (fine - coarse) / (4**j - 1))
     if not above:
         return row, jnp.zeros((), finest.real.dtype)
     return row, relative_distance(row[-1], above[-1], measure)

@@ -1,7 +1,6 @@
-"""What the steps of a moving wave need to know at one time: its potential term, its
-size, and distances.
+"""A moving wave at one time: its potential term, its size, and distances.
 
-    d_t psi = -(H_t + d_t log sqrt(pi_t)) psi,      p = sqrt(pi_t) psi          (theorem T13)
+    d_t psi = -(H_t + d_t log sqrt(pi_t)) psi,      p = sqrt(pi_t) psi    (theorem T13)
 
 Errors are measured in the density p, as relative L1 distances. A wave of a Schrödinger
 equation is measured as it is.
@@ -18,17 +17,19 @@ from .problem import Problem
 
 
 def moving_potential_term(problem: Problem, t: Array, dtype: DType) -> Array:
-    """V + d_t log sqrt(pi) at time t, `(*shape)`; V alone for a Schrödinger equation."""
+    """V + d_t log sqrt(pi) at t, `(*shape)`; V alone for a Schrödinger equation."""
     assert isinstance(problem.operator, OperatorPath)
     potential_term = problem.operator.samples(t).potential_term
     assert potential_term is not None, "a wave has a potential term"
     if problem.picture is not Picture.GIBBS_WAVE:
         return potential_term.astype(dtype)
+
+    def log_sqrt_gibbs_at(s: Array) -> Array:
+        return log_sqrt_gibbs(problem, s, dtype)
+
     # The derivative in time by forward mode: it is exact, and costs one more
     # evaluation.
-    rate = jax.jvp(
-        lambda s: log_sqrt_gibbs(problem, s, dtype), (t,), (jnp.ones_like(t),)
-    )[1]
+    _, rate = jax.jvp(log_sqrt_gibbs_at, (t,), (jnp.ones_like(t),))
     return potential_term.astype(dtype) + rate
 
 
@@ -52,32 +53,32 @@ def amplification(problem: Problem, field: Array, t: Array) -> Array:
     """
     dtype = field.real.dtype
     weights = problem.grid.weights.astype(dtype)
+    # For a wave of a Schrödinger equation log sqrt(pi) is the number 0.
     sqrt_pi = jnp.exp(problem.log_sqrt_pi(t, dtype)) * jnp.ones_like(weights)
 
     def norm(u: Array) -> Array:
         return jnp.sqrt(jnp.sum(weights * jnp.abs(u) ** 2))
 
-    return jax.lax.stop_gradient(
-        norm(sqrt_pi) * norm(field) / jnp.sum(weights * sqrt_pi * jnp.abs(field))
-    )
+    mass = jnp.sum(weights * sqrt_pi * jnp.abs(field))
+    return jax.lax.stop_gradient(norm(sqrt_pi) * norm(field) / mass)
 
 
 def wave_measure(problem: Problem, t: Array, dtype: DType) -> Array:
-    """The weights that turn a state at time t into the masses of a density, `(*shape)`."""
-    return jnp.exp(problem.log_sqrt_pi(t, dtype)) * problem.grid.weights.astype(dtype)
+    """The weights that turn a state at t into the masses of a density, `(*shape)`."""
+    sqrt_pi = jnp.exp(problem.log_sqrt_pi(t, dtype))
+    return sqrt_pi * problem.grid.weights.astype(dtype)
 
 
 def relative_distance(a: Array, b: Array, measure: Array) -> Array:
     """The relative L1 distance of two states, with `measure` as weights. A constant to
     derivatives.
     """
-    return jax.lax.stop_gradient(
-        jnp.sum(measure * jnp.abs(a - b)) / jnp.sum(measure * jnp.abs(a))
-    )
+    distance = jnp.sum(measure * jnp.abs(a - b))
+    size = jnp.sum(measure * jnp.abs(a))
+    return jax.lax.stop_gradient(distance / size)
 
 
 def wave_distance(problem: Problem, a: Array, b: Array, t: Array) -> Array:
-    """The relative L1 distance of two states at time t, in the densities that they
-    mean.
-    """
-    return relative_distance(a, b, wave_measure(problem, t, a.real.dtype))
+    """The relative L1 distance of the densities that two states mean at time t."""
+    measure = wave_measure(problem, t, a.real.dtype)
+    return relative_distance(a, b, measure)

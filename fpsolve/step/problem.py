@@ -1,4 +1,4 @@
-"""A discretised problem: its operators, the picture of the state, and the Wick angle."""
+"""A discretised problem: its operators, the picture of the state, the Wick angle."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -14,8 +14,7 @@ from .constants import CONSTANTS
 
 
 class Problem(eqx.Module):
-    """What stays fixed while a state is integrated: one operator, or one for every
-    time.
+    """What stays fixed while a state is integrated: one operator, or one for each time.
 
     States are densities (`Picture.DENSITY`), waves p / sqrt(pi_t) relative to the Gibbs
     density of their own time (`GIBBS_WAVE`), or waves of a Schrödinger equation
@@ -53,11 +52,9 @@ class Problem(eqx.Module):
 
     def at(self, t: Scalar, dtype: DType) -> Operator:
         """The operator at time t."""
-        return (
-            self.operator.at(t, dtype)
-            if isinstance(self.operator, OperatorPath)
-            else self.operator
-        )
+        if isinstance(self.operator, OperatorPath):
+            return self.operator.at(t, dtype)
+        return self.operator
 
     def log_sqrt_pi(self, t: Scalar, dtype: DType) -> Array:
         """log sqrt(pi_t) where states are relative to sqrt(pi_t), and 0 elsewhere."""

@@ -4,8 +4,10 @@ others would have added.
 In the frame of `frame.py` a function of energy e that is left out of a step of length s
 misses
 
-    exp(-s e) c                 of its coefficient c at the start of the step
-    s / (1 + s e) f             of the rate f at which W = V + d_t log sqrt(pi) - sum_i v_i couples the wave to it
+    exp(-s e) c          of its coefficient c at the start of the step
+    s / (1 + s e) f      of the rate f at which W couples the wave to it
+
+with W = V + d_t log sqrt(pi) - sum_i v_i.
 """
 
 import functools
@@ -55,24 +57,28 @@ def rank_errors(
             length / (1 + z) * jnp.abs(to_frame(frame, coupling)),
         )
         square = sum(part**2 for part in parts)
-        square = (
-            square
-            * amplification(problem, state, t) ** 2
-            / jnp.sum(jnp.abs(state) ** 2)
-        )
+        # From a relative L2 error of the wave to an L1 error of its density.
+        amplified = square * amplification(problem, state, t) ** 2
+        square = amplified / jnp.sum(jnp.abs(state) ** 2)
         # The error of rank k is the root of the sum of squares over all functions from
         # the k-th on.
-        d = field.ndim
-        sums = [jnp.sum(square, tuple(j for j in range(d) if j != i)) for i in range(d)]
-        return tuple(jnp.sqrt(jnp.cumsum(s[::-1])[::-1]) for s in sums)
+        errors = []
+        for i in range(field.ndim):
+            others = tuple(j for j in range(field.ndim) if j != i)
+            marginal = jnp.sum(square, others)
+            beyond = jnp.cumsum(marginal[::-1])[::-1]
+            errors.append(jnp.sqrt(beyond))
+        return tuple(errors)
 
     states = [(start, field)]
     for fraction in CONSTANTS.rank_samples:
         t = start + (end - start) * fraction
-        states.append((t, jnp.exp(problem.log_sqrt_pi(t, dtype)).astype(field.dtype)))
-    # A rank must be sufficient at every one of these times.
+        sqrt_pi = jnp.exp(problem.log_sqrt_pi(t, dtype))
+        states.append((t, sqrt_pi.astype(field.dtype)))
     rows = [errors_at(t, state) for t, state in states]
-    return tuple(jnp.max(jnp.stack(column), 0) for column in zip(*rows, strict=True))
+    # A rank must be sufficient at every one of these times.
+    by_axis = zip(*rows, strict=True)
+    return tuple(jnp.max(jnp.stack(column), 0) for column in by_axis)
 
 
 def choose_ranks(
@@ -83,12 +89,10 @@ def choose_ranks(
     for n, row in zip(shape, errors, strict=True):
         small_enough = np.flatnonzero(np.asarray(row) < tol / CONSTANTS.rank_safety)
         # Rounding up makes the error smaller, never larger.
-        ranks.append(
-            min(n, _rounded_up(int(small_enough[0]))) if len(small_enough) else n
-        )
-    return (
-        tuple(ranks) if np.prod(ranks) < CONSTANTS.rank_saving * np.prod(shape) else ()
-    )
+        rank = _rounded_up(int(small_enough[0])) if len(small_enough) else n
+        ranks.append(min(n, rank))
+    saves_enough = np.prod(ranks) < CONSTANTS.rank_saving * np.prod(shape)
+    return tuple(ranks) if saves_enough else ()
 
 
 def _rounded_up(rank: int) -> int:
@@ -111,8 +115,7 @@ def truncation_error(
     t_end: Array,
     length: Array,
 ) -> Array:
-    """The relative L1 error of a step that the functions beyond `ranks` would have
-    removed.
+    """The relative L1 error of a step without the functions beyond `ranks`.
 
     **Arguments**: `frame`, with all functions; `start` and `end`, the field before and
     after the step; `coupling`, W near its end; `t_end`, its end, and `length`.
@@ -121,10 +124,9 @@ def truncation_error(
     d = end.ndim
     z = length * frame.energies
     # A product of functions is left out if it is beyond the rank on any axis.
-    left_out = [
-        along_axis(jnp.arange(n) >= k, i, d)
-        for i, (n, k) in enumerate(zip(end.shape, ranks, strict=True))
-    ]
+    left_out = []
+    for i, (n, k) in enumerate(zip(end.shape, ranks, strict=True)):
+        left_out.append(along_axis(jnp.arange(n) >= k, i, d))
     beyond = functools.reduce(jnp.logical_or, left_out)
     # W is taken near the end of the step, where the wave has reached what it will
     # couple to.
@@ -137,5 +139,6 @@ def truncation_error(
     def mass(wave: Array) -> Array:
         return jnp.sum(measure * jnp.abs(wave))
 
-    missed = sum(mass(from_frame(frame, jnp.where(beyond, part, 0))) for part in parts)
+    removed = (from_frame(frame, jnp.where(beyond, part, 0)) for part in parts)
+    missed = sum(map(mass, removed))
     return jax.lax.stop_gradient(missed / mass(end))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.program import quick_program
 from ..core.types import Time
 from ..operator import OperatorPath
 from ..operator.aliasing import aliasing_error
@@ -15,16 +16,18 @@ from .problem import Problem
 
 
 def clipping_error(problem: Problem, field: Array, state: Array) -> Array:
-    """The relative L1 error that clipping the tails of the start made; 0 where nothing
-    is clipped.
-    """
+    """The relative L1 error of clipping the tails of the start; 0 without clipping."""
     if problem.wick != 0 or problem.picture is not Picture.GIBBS_WAVE:
         return jnp.zeros((), field.real.dtype)
-    # Back from the state to a density: what is missing there was clipped.
     weights = problem.grid.weights.astype(field.real.dtype)
-    lost = jnp.sum(weights * jnp.abs(problem.to_field(state, 0.0) - field)) / jnp.sum(
-        weights * jnp.abs(field)
-    )
+
+    def mass(u: Array) -> Array:
+        return jnp.sum(weights * jnp.abs(u))
+
+    # Back from the state to a density: what is missing there was clipped.
+    clipped = problem.to_field(state, 0.0) - field
+    lost = mass(clipped) / mass(field)
+    # An error estimate is a constant to derivatives.
     return jax.lax.stop_gradient(lost)
 
 
@@ -34,9 +37,18 @@ def report(problem: Problem, state: Array, t: Time) -> tuple[Array, Array]:
     return problem.to_field(state, t), boundary_aliasing_error(problem, state, t)
 
 
+# The same as a program of its own, for a state that is reported from Python.
+report_at = quick_program(report)
+
+
+@quick_program
+def stack_fields(fields: list[Array]) -> Array:
+    """One array `(T, *shape)` of fields `(*shape)`."""
+    return jnp.stack(fields)
+
+
 def boundary_aliasing_error(problem: Problem, state: Array, t: Array) -> Array:
-    """The relative L1 error of a moving wave p / sqrt(pi) on its axes that comes from
-    aliasing.
+    """The relative L1 error of a moving wave p / sqrt(pi) by aliasing on its axes.
 
     It is 0 unless it is much larger than that of the density and of sqrt(pi) itself:
     what those two show is an error of the grid, which `plan` examines.
@@ -52,10 +64,6 @@ def boundary_aliasing_error(problem: Problem, state: Array, t: Array) -> Array:
     of_wave, of_density = aliasing_error(grid, state, sqrt_pi, undamped)
     of_stationary_wave, _ = aliasing_error(grid, sqrt_pi, sqrt_pi, undamped)
     error = of_wave / grid.integrate(jnp.abs(sqrt_pi * state))
-    return jax.lax.stop_gradient(
-        jnp.where(
-            of_wave > OPERATOR.aliasing_excess * (of_density + of_stationary_wave),
-            error,
-            0,
-        )
-    )
+    error_of_grid = of_density + of_stationary_wave
+    exceeds = of_wave > OPERATOR.aliasing_excess * error_of_grid
+    return jax.lax.stop_gradient(jnp.where(exceeds, error, 0))

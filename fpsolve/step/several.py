@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.program import quick_program, run_program
+from ..core.program import run_program
 from ..core.types import AnyArray, Time
 from .collocation import integrate_adaptive
 from .constants import CONSTANTS
@@ -22,7 +22,7 @@ from .interval import by_midpoints, regauge
 from .magnus import Magnus
 from .midpoint import run_seconds
 from .problem import Problem
-from .representation import report
+from .representation import report, report_at
 from .timeline import Timeline
 
 
@@ -77,29 +77,29 @@ def run_several(
         return None
     # Many output times mean short intervals, for which the usual first step would be
     # far too short.
-    many = len(moments) >= CONSTANTS.many_times
-    run = _Run(
-        method,
-        state,
-        tol / float(moments[-1]),
-        CONSTANTS.few_steps if many else CONSTANTS.first_collocation_steps,
-    )
+    steps = CONSTANTS.first_collocation_steps
+    if len(moments) >= CONSTANTS.many_times:
+        steps = CONSTANTS.few_steps
+    run = _Run(method, state, tol / float(moments[-1]), steps)
     intervals = list(_intervals(timeline, moments))
     position = 0
     while position < len(intervals):
         if run.uses_midpoints:
             position += run.by_midpoints(intervals[position])
         else:
-            position += run.by_collocation(
-                _of_one_problem(intervals[position : position + CONSTANTS.together])
-            )
-    start = [] if moments[0] > 0 else [np.asarray(_report(first, state, moments[0])[0])]
-    before = np.zeros(len(start))
-    errors, aliasing_errors = (
-        np.append(before, column) for column in (run.errors, run.aliasing_errors)
-    )
+            group = intervals[position : position + CONSTANTS.together]
+            position += run.by_collocation(_of_one_problem(group))
+    # At t = 0 the state is given, and has no error.
+    at_start = []
+    if not moments[0] > 0:
+        value, _ = report_at(first, state, moments[0])
+        at_start.append(np.asarray(value))
+    no_error = np.zeros(len(at_start))
     return SeveralResult(
-        jnp.asarray(np.stack([*start, *run.values])), run.calls, errors, aliasing_errors
+        values=jnp.asarray(np.stack([*at_start, *run.values])),
+        calls=run.calls,
+        error=np.append(no_error, run.errors),
+        aliasing_error=np.append(no_error, run.aliasing_errors),
     )
 
 
@@ -140,10 +140,10 @@ class _Run:
         problem = group[0].problem
         # Intervals of length 0 fill the group up, so that there is one program for any
         # number of them.
-        filled = group + [group[-1]._replace(start=group[-1].end)] * (
-            CONSTANTS.together - len(group)
-        )
-        starts, ends = (np.asarray([row[k] for row in filled]) for k in (1, 2))
+        empty = group[-1]._replace(start=group[-1].end)
+        filled = group + [empty] * (CONSTANTS.together - len(group))
+        starts = np.asarray([interval.start for interval in filled])
+        ends = np.asarray([interval.end for interval in filled])
         tols = (ends - starts) * ends.dtype.type(self._tol_per_time)
         found = _integrate_several(
             problem,
@@ -159,16 +159,16 @@ class _Run:
         failed = np.flatnonzero(~np.isfinite(rows.error[: len(group)]))
         done = int(failed[0]) if len(failed) else len(group)
         for k, interval in enumerate(group[:done]):
-            numbers = (
-                float(column[k])
-                for column in (rows.calls, rows.error, rows.aliasing_error)
+            self._add(
+                interval,
+                rows.value[k],
+                float(rows.calls[k]),
+                float(rows.error[k]),
+                float(rows.aliasing_error[k]),
             )
-            self._add(interval, rows.value[k], *numbers)
         if done:
-            self._state, self._steps = (
-                jnp.asarray(rows.state[done - 1]),
-                rows.steps[done - 1],
-            )
+            self._state = jnp.asarray(rows.state[done - 1])
+            self._steps = rows.steps[done - 1]
         if not len(failed):
             return done
         taken = self.by_midpoints(group[done])
@@ -192,8 +192,9 @@ class _Run:
             tol,
             self._midpoint_steps,
         )
-        self._state, self._midpoint_steps = taken.field, taken.prediction.steps
-        value, aliasing_error = _report(interval.problem, self._state, interval.end)
+        self._state = taken.field
+        self._midpoint_steps = taken.prediction.steps
+        value, aliasing_error = report_at(interval.problem, self._state, interval.end)
         self._add(
             interval,
             value,
@@ -277,20 +278,23 @@ def _integrate_several(
         state, steps = carry
         start, end, tol = given
         empty = end <= start
-        done = integrate_adaptive(
-            problem, state, start, end, tol, (end - start) / steps, ()
-        )
+        length = (end - start) / steps
+        done = integrate_adaptive(problem, state, start, end, tol, length, ())
         state = jnp.where(empty, state, done.fine)
         # The length that the control suggests for the next step; 1 instead of 0 avoids
         # a division by zero.
         suggested = jnp.round((end - start) / jnp.where(empty, 1, done.length))
         steps = jnp.where(empty, steps, jnp.maximum(suggested, 1))
         value, aliasing_error = report(problem, state, end)
-        return (state, steps), _Row(
-            value, state, steps, done.calls, done.error, aliasing_error
+        row = _Row(
+            value=value,
+            state=state,
+            steps=steps,
+            calls=done.calls,
+            error=done.error,
+            aliasing_error=aliasing_error,
         )
+        return (state, steps), row
 
-    return jax.lax.scan(interval, (state, steps), (starts, ends, tols))[1]
-
-
-_report = quick_program(report)
+    _, rows = jax.lax.scan(interval, (state, steps), (starts, ends, tols))
+    return rows

@@ -1,13 +1,14 @@
-"""Waves of a flow in time: d_t psi = -G(t) psi with an antisymmetric G, by orthogonal
-steps.
+"""Waves of a flow, d_t psi = -G(t) psi with an antisymmetric G, by orthogonal steps.
 
-    static      exp(-t G), to rounding                                              `propagate.skew_exponential`
-    moving      the commutator-free Magnus method of order 4 with two Gauss nodes per step,
+    static      exp(-t G), to rounding (`propagate.skew_exponential`)
+    moving      the commutator-free Magnus method of order 4 with two Gauss nodes a step
 
-                    M(s) = exp(-s (b G1 + a G2)) exp(-s (a G1 + b G2)),    a, b = 1/4 + r, 1/4 - r,  r = sqrt(3)/6
+                    M(s) = exp(-s (b G1 + a G2)) exp(-s (a G1 + b G2)),
+                    a = 1/4 + r,    b = 1/4 - r,    r = sqrt(3) / 6
 
-                and Suzuki's composition to order 6, M(qs)^2 M((1 - 4q)s) M(qs)^2 with q
-                = 1 / (4 - 4^(1/5))
+                and Suzuki's composition to order 6
+
+                    M(qs)^2 M((1 - 4q)s) M(qs)^2,    q = 1 / (4 - 4^(1/5))
 
 G is linear in the velocity, so that each factor is the exponential of one velocity at
 the nodes. A product of orthogonal matrices is orthogonal: the norm of psi is kept to
@@ -36,15 +37,16 @@ from .constants import CONSTANTS
 
 # half of the distance of the two Gauss nodes of a step of length 1
 _HALF = math.sqrt(3) / 6
+_GAUSS = np.asarray([0.5 - _HALF, 0.5 + _HALF])
 _OUTER = 1 / (4 - 4 ** (1 / 5))  # q, by which errors of order 5 cancel: derived
 _PARTS = np.asarray([_OUTER, _OUTER, 1 - 4 * _OUTER, _OUTER, _OUTER])
 _STARTS = np.concatenate([[0.0], np.cumsum(_PARTS)[:-1]])
 # The times at which a step of length 1 samples the velocity, `(10,)`: two in each part.
-_NODES = (
-    _STARTS[:, None] + _PARTS[:, None] * np.asarray([0.5 - _HALF, 0.5 + _HALF])
-).ravel()
+_NODES = (_STARTS[:, None] + _PARTS[:, None] * _GAUSS).ravel()
 # The weights of the two samples of a part in its two factors, the first factor first.
-_WEIGHTS = np.asarray([[0.25 + _HALF, 0.25 - _HALF], [0.25 - _HALF, 0.25 + _HALF]])
+_LARGE = 0.25 + _HALF
+_SMALL = 0.25 - _HALF
+_WEIGHTS = np.asarray([[_LARGE, _SMALL], [_SMALL, _LARGE]])
 ORDER = 6
 
 
@@ -69,12 +71,12 @@ def sample_velocity(
     units = jnp.asarray(grid.units)
 
     def at(t: Array) -> Array:
-        return jnp.moveaxis(
-            grid.sample(lambda x: equation.velocity(x, t) / units.astype(x.dtype)),
-            -1,
-            0,
-        )
+        def in_cells(x: Array) -> Array:
+            return equation.velocity(x, t) / units.astype(x.dtype)
 
+        return jnp.moveaxis(grid.sample(in_cells), -1, 0)
+
+    # One time after the other, which bounds the memory.
     return jax.lax.map(at, jnp.asarray(times))
 
 
@@ -87,7 +89,9 @@ def run_static(velocity: Array, wave: Array, times: Array, grid: Grid) -> Moved:
 
     def advance(wave: Array, length: Array) -> tuple[Array, Moved]:
         moved = skew_exponential(operator, wave, length)
-        return moved.wave, moved._replace(calls=jnp.where(length > 0, moved.calls, 0))
+        # A time that is given twice costs nothing.
+        calls = jnp.where(length > 0, moved.calls, 0)
+        return moved.wave, moved._replace(calls=calls)
 
     # Each time is reached from the one before.
     lengths = jnp.diff(times.astype(wave.dtype), prepend=0.0)
@@ -97,7 +101,7 @@ def run_static(velocity: Array, wave: Array, times: Array, grid: Grid) -> Moved:
 
 @long_program
 def _steps(velocities: Array, wave: Array, length: Array, grid: Grid) -> Moved:
-    """Steps of one `length` each, as many as there are velocities `(n, 10, d, *shape)`."""
+    """Steps of one `length`, as many as there are velocities `(n, 10, d, *shape)`."""
     dtype = wave.dtype
     parts = jnp.asarray(_PARTS, dtype)
     weights = jnp.asarray(_WEIGHTS, dtype)
@@ -111,11 +115,12 @@ def _steps(velocities: Array, wave: Array, length: Array, grid: Grid) -> Moved:
         # The middle part goes back in time: its sign belongs to the velocity, so that
         # lengths are positive.
         mixed = jnp.einsum("p,fk,pk...->pf...", parts, weights, pairs)
-        return jax.lax.scan(
-            factor, carry, mixed.reshape(2 * len(parts), *sampled.shape[1:])
-        )
+        factors = mixed.reshape(2 * len(parts), *sampled.shape[1:])
+        return jax.lax.scan(factor, carry, factors)
 
-    return jax.lax.scan(step, Moved(wave, jnp.zeros((), dtype)), velocities)[0]
+    start = Moved(wave, jnp.zeros((), dtype))
+    moved, _ = jax.lax.scan(step, start, velocities)
+    return moved
 
 
 def take_steps(
@@ -137,7 +142,8 @@ def take_steps(
         times = start + length * jnp.asarray(places.ravel(), length.dtype)
         velocities = sample_velocity(equation, grid, times)
         velocities = velocities.reshape(together, len(_NODES), grid.ndim, *grid.shape)
-        taken = _steps(velocities, moved.wave, length.astype(wave.dtype), grid.in_cells)
+        step_length = length.astype(wave.dtype)
+        taken = _steps(velocities, moved.wave, step_length, grid.in_cells)
         moved = Moved(taken.wave, moved.calls + taken.calls)
     return moved
 
@@ -155,12 +161,14 @@ def adaptive_interval(
     the host chooses them.
     """
     count = first
-    ends = as_array(start), as_array(end)
+    ends = (as_array(start), as_array(end))
     # Always as many steps in one program, so that it is compiled once.
     together = CONSTANTS.first_skew_steps
     coarse = take_steps(equation, grid, wave, *ends, count, together)
     calls = coarse.calls
-    before, ratio = None, CONSTANTS.first_skew_ratio
+    before = None
+    ratio = CONSTANTS.first_skew_ratio
+    worst = CONSTANTS.worst_skew_ratio
     error = np.inf
     for _ in range(CONSTANTS.max_skew_doublings):
         count *= 2
@@ -169,18 +177,12 @@ def adaptive_interval(
         apart = float(density_distance(coarse.wave, fine.wave, grid.in_cells))
         # The first difference has nothing to be compared with.
         if before is not None:
-            ratio = float(
-                np.clip(
-                    apart / before,
-                    CONSTANTS.best_skew_ratio,
-                    CONSTANTS.worst_skew_ratio,
-                )
-            )
-        before, coarse = apart, fine
-        # Where differences do not fall yet, the steps are too long to foresee anything.
-        error = (
-            apart * ratio / (1 - ratio) if ratio < CONSTANTS.worst_skew_ratio else apart
-        )
+            ratio = float(np.clip(apart / before, CONSTANTS.best_skew_ratio, worst))
+        before = apart
+        coarse = fine
+        # The rest of a geometric series. Where differences do not fall yet, the steps
+        # are too long to foresee anything.
+        error = apart * ratio / (1 - ratio) if ratio < worst else apart
         # Written with `not`, so that NaN ends the loop; the result code reports it.
         if not error > tol:
             break
@@ -208,7 +210,7 @@ def density_distance(first: Array, second: Array, grid: Grid) -> Array:
 
     A constant to derivatives.
     """
-    apart = grid.integrate((first - second) ** 2) * grid.integrate(
-        (first + second) ** 2
-    )
+    difference = grid.integrate((first - second) ** 2)
+    total = grid.integrate((first + second) ** 2)
+    apart = difference * total
     return jax.lax.stop_gradient(jnp.sqrt(apart) / grid.integrate(second**2))

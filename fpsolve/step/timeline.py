@@ -65,9 +65,8 @@ class Timeline:
             return self._problem, end
         # The part that `now` lies in, unless only a rounding error of it is left.
         parts = self._split(*stretch)
-        part = next(
-            (part for part in parts if now < part.end - self._rounding), parts[-1]
-        )
+        later = (part for part in parts if now < part.end - self._rounding)
+        part = next(later, parts[-1])
         # A breakpoint is an exception: it is not passed, however near it is.
         if end - self._rounding < part.end < stretch[1]:
             return part.problem, end
@@ -97,11 +96,9 @@ class Timeline:
         if (start, end) not in self._parts:
             # Expansions are made when a run first comes to a stretch, and kept for
             # `at`.
-            found = (
-                self._halved(start, end, CONSTANTS.max_halvings)
-                if self._max_parts
-                else None
-            )
+            found = None
+            if self._max_parts:
+                found = self._halved(start, end, CONSTANTS.max_halvings)
             if found is None or len(found) > self._max_parts:
                 found = [Part(start, end, self._problem)]
             self._parts[start, end] = found
@@ -115,16 +112,17 @@ class Timeline:
         assert isinstance(path, OperatorPath)
         operator = path.expanded(start, end)
         if operator is not None:
-            return [
-                Part(start, end, dataclasses.replace(self._problem, operator=operator))
-            ]
+            problem = dataclasses.replace(self._problem, operator=operator)
+            return [Part(start, end, problem)]
         if depth == 0:
             return None
         # The right half is not tried if the left one failed already.
         middle = (start + end) / 2
         left = self._halved(start, middle, depth - 1)
-        right = None if left is None else self._halved(middle, end, depth - 1)
-        return None if left is None or right is None else left + right
+        if left is None:
+            return None
+        right = self._halved(middle, end, depth - 1)
+        return None if right is None else left + right
 
 
 def make_timeline(
@@ -140,9 +138,8 @@ def make_timeline(
             continue
         # A state at a breakpoint belongs to neither side, so the stretches end a few
         # roundings before and after it.
-        before, after = (
-            float(side) for side in beside_breakpoint(np.asarray(t, dtype))
-        )
+        sides = beside_breakpoint(np.asarray(t, dtype))
+        before, after = (float(side) for side in sides)
         if before > now:
             edges.append((now, before))
         # Two breakpoints may be so near to each other that no stretch is left between
@@ -150,9 +147,8 @@ def make_timeline(
         now = max(now, after)
     if last > now:
         edges.append((now, last))
-    return Timeline(
-        problem, edges, float(CONSTANTS.time_rounding * jnp.finfo(dtype).eps * last)
-    )
+    rounding = CONSTANTS.time_rounding * jnp.finfo(dtype).eps * last
+    return Timeline(problem, edges, float(rounding))
 
 
 def beside_breakpoint(t: AnyArray) -> tuple[AnyArray, AnyArray]:

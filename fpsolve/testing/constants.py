@@ -5,7 +5,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class ConformanceConstants:
-    """Constants of `testing` that decide answers. Each says where its value comes from."""
+    """Constants of `testing` that decide answers, each with the origin of its value."""
 
     # check_scheme
     # |H sqrt(pi)| on the coarse grids, where order one is far below: a free choice

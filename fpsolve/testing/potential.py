@@ -10,7 +10,7 @@ from jaxtyping import Array
 from ..core.types import Formula
 from ..equation import FokkerPlanck
 from ..grid import Grid, Line
-from ..plan.validation import check_equation
+from ..plan.equation_check import check_equation
 from .check import require, rounding
 from .constants import CONSTANTS
 
@@ -25,8 +25,7 @@ def check_potential(
     coordinates; `lower`, `upper` the box in which it is evaluated, the same for every
     axis. **Raises** `AssertionError` unless it is finite and scalar in the box, uses no
     further coordinate, gives the same value twice and under `jit`, and has a gradient
-    that
-    agrees with finite differences and a Laplacian that is finite. **Cost**: some
+    that agrees with finite differences and a Laplacian that is finite. **Cost**: some
     hundred calls.
 
     ```python
@@ -37,13 +36,14 @@ def check_potential(
     """
     try:
         equation = FokkerPlanck(potential)
-        check_equation(equation, Grid(*[Line(float(lower), float(upper), 3)] * ndim))
+        axis = Line(float(lower), float(upper), 3)
+        check_equation(equation, Grid(*[axis] * ndim))
     except ValueError as error:
         raise AssertionError(f"The potential is rejected: {error}") from error
     # A fixed key: a check that passes today passes tomorrow.
-    points = jax.random.uniform(
-        jax.random.key(0), (CONSTANTS.points, ndim), minval=lower, maxval=upper
-    )
+    key = jax.random.key(0)
+    shape = (CONSTANTS.points, ndim)
+    points = jax.random.uniform(key, shape, minval=lower, maxval=upper)
     # A potential without time is checked once.
     for t in (0.0, 0.5) if equation.time_dependent else (0.0,):
 
@@ -52,11 +52,10 @@ def check_potential(
 
         when = f" at t = {t}" if equation.time_dependent else ""
         values = np.array([energy(x) for x in points])
-        require(
-            np.all(np.isfinite(values)),
-            f"The potential is not finite everywhere in the box{when}.",
-        )
-        close = CONSTANTS.repeated_value * rounding() * (1 + np.max(np.abs(values)))
+        finite = np.all(np.isfinite(values))
+        require(finite, f"The potential is not finite everywhere in the box{when}.")
+        size = 1 + np.max(np.abs(values))
+        close = CONSTANTS.repeated_value * rounding() * size
         # A function with hidden state, or with Python control flow, differs between
         # these.
         repeated = {
@@ -65,7 +64,8 @@ def check_potential(
             "under vmap": jax.vmap(energy)(points),
         }
         for way, again in repeated.items():
-            same = np.max(np.abs(np.array(again) - values)) <= close
+            difference = np.max(np.abs(np.array(again) - values))
+            same = difference <= close
             require(same, f"The potential gives another value when called {way}{when}.")
         _check_derivatives(energy, points, values, when)
 
@@ -75,8 +75,9 @@ def _check_derivatives(
 ) -> None:
     """The gradient agrees with central differences, and the Laplacian is finite."""
     gradients = np.array(jax.vmap(jax.grad(energy))(points))
+    finite = np.all(np.isfinite(gradients))
     require(
-        np.all(np.isfinite(gradients)),
+        finite,
         f"The gradient of the potential is not finite everywhere in the box{when}.",
     )
     # Of central differences: the truncation error step² equals the rounding error
@@ -85,17 +86,21 @@ def _check_derivatives(
     shifts = step * jnp.eye(points.shape[1])
 
     def differences(x: Array) -> Array:
-        return jax.vmap(lambda h: (energy(x + h) - energy(x - h)) / (2 * step))(shifts)
+        change = lambda h: energy(x + h) - energy(x - h)
+        return jax.vmap(lambda h: change(h) / (2 * step))(shifts)
 
-    slopes = jax.vmap(differences)(points)
+    slopes = np.array(jax.vmap(differences)(points))
     size = 1 + np.max(np.abs(values)) + np.max(np.abs(gradients))
-    error = float(np.max(np.abs(np.array(slopes) - gradients)))
+    error = float(np.max(np.abs(slopes - gradients)))
     message = (
         "The gradient of the potential differs from finite differences by "
         f"{error:.1e}{when}: is it smooth?"
     )
-    require(error <= CONSTANTS.difference_error * rounding() ** (2 / 3) * size, message)
-    curvatures = jax.vmap(lambda x: jnp.trace(jax.hessian(energy)(x)))(points)
+    allowed = CONSTANTS.difference_error * rounding() ** (2 / 3) * size
+    require(error <= allowed, message)
+    # The potential term of H needs the Laplacian.
+    laplacian = lambda x: jnp.trace(jax.hessian(energy)(x))
+    curvatures = jax.vmap(laplacian)(points)
     finite = np.all(np.isfinite(np.array(curvatures)))
     require(
         finite,

@@ -1,7 +1,9 @@
 """`check_scheme`: does this scheme make operators with the properties of those of the
 library?
 
-H = H^T >= 0,    H sqrt(pi) = 0,    L = -sqrt(pi) H / sqrt(pi),    mass conserved,    order of at least one
+    H = H^T >= 0,    H sqrt(pi) = 0,    L = -sqrt(pi) H / sqrt(pi)
+
+Mass is conserved, and the order is at least one.
 """
 
 from typing import Any
@@ -31,7 +33,7 @@ def _problems() -> dict[str, tuple[FokkerPlanck, Grid]]:
     harmonic = FokkerPlanck(Harmonic())
     cosine = FokkerPlanck(Cosine())
     weak = FokkerPlanck(Harmonic(0.5))
-    coupled = FokkerPlanck(lambda x: jnp.cos(x[0]) + 0.5 * jnp.sin(x[0] - x[1]))
+    coupled = FokkerPlanck(_coupled)
     return {
         "a Line": (harmonic, Grid(Line(-7.0, 7.0, 48))),
         "a Periodic axis": (cosine, Grid(_RING)),
@@ -41,6 +43,11 @@ def _problems() -> dict[str, tuple[FokkerPlanck, Grid]]:
         "two periodic axes": (coupled, Grid(_RING, _RING)),
         "a ring and Absorbing walls": (cosine, Grid(_RING, Absorbing(-0.5, 0.5, 12))),
     }
+
+
+def _coupled(x: Array) -> Array:
+    """cos x + sin(x - y) / 2, a potential that is no sum over the axes."""
+    return jnp.cos(x[0]) + 0.5 * jnp.sin(x[0] - x[1])
 
 
 def _forced() -> FokkerPlanck:
@@ -70,15 +77,14 @@ def check_scheme(scheme: Any) -> None:
     check_scheme(fp.ScharfetterGummel())
     ```
     """
-    require(
-        isinstance(scheme, Scheme),
-        f"{scheme!r} is no instance of fpsolve.operator.Scheme.",
-    )
+    is_scheme = isinstance(scheme, Scheme)
+    require(is_scheme, f"{scheme!r} is no instance of fpsolve.operator.Scheme.")
     problems = _problems()
     supported = [
         _check_problem(scheme, f"on {name}", *problem)
         for name, problem in problems.items()
     ]
+    # One that rejects everything would pass every check that follows.
     require(any(supported), f"{scheme!r} rejects every problem: {', '.join(problems)}.")
     _check_force(scheme)
     _check_quantum(scheme)
@@ -88,9 +94,7 @@ def check_scheme(scheme: Any) -> None:
 def _check_problem(
     scheme: Scheme, where: str, equation: FokkerPlanck, grid: Grid
 ) -> bool:
-    """Check a scheme on one reversible problem, and return whether the scheme supports
-    it.
-    """
+    """Check a scheme on a reversible problem, and return whether it supports it."""
     operator = _operator(scheme, equation, grid, True)
     if operator is None:
         return False
@@ -109,7 +113,8 @@ def _check_problem(
     require(normalised, f"The mass of exp(2 log_sqrt_pi) is {mass}, not 1, {where}.")
     # Absorbing walls take mass away: sqrt(pi) is then no ground state.
     if not grid.absorbs:
-        defect = float(jnp.sqrt(grid.integrate(operator.hamiltonian(sqrt_pi) ** 2)))
+        residual = operator.hamiltonian(sqrt_pi)
+        defect = float(jnp.sqrt(grid.integrate(residual**2)))
         require(
             defect <= CONSTANTS.ground_state_defect,
             f"sqrt(pi) is not the ground state {where}: |H sqrt(pi)| = {defect:.1e}.",
@@ -118,10 +123,8 @@ def _check_problem(
     wave = jax.random.uniform(jax.random.key(1), grid.shape, sqrt_pi.dtype)
     by_generator = operator.generator(sqrt_pi * wave)
     by_hamiltonian = -sqrt_pi * operator.hamiltonian(wave)
-    difference = float(
-        jnp.max(jnp.abs(by_generator - by_hamiltonian))
-        / jnp.max(jnp.abs(by_hamiltonian))
-    )
+    departure = jnp.max(jnp.abs(by_generator - by_hamiltonian))
+    difference = float(departure / jnp.max(jnp.abs(by_hamiltonian)))
     similar = difference <= CONSTANTS.rounding_of_similarity * rounding()
     require(
         similar,
@@ -152,10 +155,8 @@ def _check_symmetric(operator: Operator, where: str) -> np.ndarray:
     values = np.linalg.eigvalsh((matrix + matrix.T) / 2)
     lowest, highest = map(float, operator.bounds)
     slack = CONSTANTS.rounding_of_sums * rounding() * size
-    inside = (
-        lowest - slack - CONSTANTS.negative_level <= values[0]
-        and values[-1] <= highest + slack
-    )
+    least = lowest - slack - CONSTANTS.negative_level
+    inside = least <= values[0] and values[-1] <= highest + slack
     spectrum = f"The spectrum [{values[0]:.3g}, {values[-1]:.3g}]"
     require(
         inside,
@@ -173,16 +174,16 @@ def _matrix(operator: Operator) -> Array:
 def _check_batches(operator: Operator, field: Array, where: str) -> None:
     """Operators are linear, and act on every field of a stack."""
     stack = jnp.stack([field, 2 * field])
-    for name, action in (
-        ("hamiltonian", operator.hamiltonian),
-        ("generator", operator.generator),
-    ):
+    actions = {"hamiltonian": operator.hamiltonian, "generator": operator.generator}
+    for name, action in actions.items():
         one = action(field)
         size = float(jnp.max(jnp.abs(one)))
         both = action(stack)
+        # A wrong shape would be broadcast.
         difference = np.inf
         if both.shape == stack.shape:
-            difference = float(jnp.max(jnp.abs(both - jnp.stack([one, 2 * one]))))
+            expected = jnp.stack([one, 2 * one])
+            difference = float(jnp.max(jnp.abs(both - expected)))
         linear = difference <= CONSTANTS.rounding_of_sums * rounding() * size
         require(
             linear,
@@ -197,7 +198,9 @@ def _check_force(scheme: Scheme) -> None:
     if operator is not None:
         density = jax.random.uniform(jax.random.key(2), grid.shape)
         rate = operator.generator(density)
-        lost = float(jnp.abs(grid.integrate(rate)) / grid.integrate(jnp.abs(rate)))
+        # Relative to what moves, since a rate has no scale of its own.
+        moved = grid.integrate(jnp.abs(rate))
+        lost = float(jnp.abs(grid.integrate(rate)) / moved)
         conserves = lost <= CONSTANTS.rounding_of_sums * rounding()
         require(
             conserves,
@@ -207,7 +210,8 @@ def _check_force(scheme: Scheme) -> None:
 
 def _check_quantum(scheme: Scheme) -> None:
     """The lowest level of the harmonic oscillator is 1/2."""
-    operator = _operator(scheme, _quantum(), Grid(Line(-7.0, 7.0, 48)), False)
+    grid = Grid(Line(-7.0, 7.0, 48))
+    operator = _operator(scheme, _quantum(), grid, False)
     if operator is not None:
         values = _check_symmetric(operator, "for a Schrödinger equation")
         close = abs(values[0] - 0.5) <= CONSTANTS.ground_state_defect
@@ -219,8 +223,7 @@ def _check_quantum(scheme: Scheme) -> None:
 
 def _check_order(scheme: Scheme) -> None:
     """The error falls with the spacing. For dX = -X dt + sqrt(2) dW from N(m, v) the
-    density at time t is
-    N(m e^-t, 1 + (v - 1) e^-2t).
+    density at time t is N(m e^-t, 1 + (v - 1) e^-2t).
     """
     sizes = CONSTANTS.order_sizes
     errors = []
@@ -242,16 +245,18 @@ def _check_order(scheme: Scheme) -> None:
         if solution is None:
             return
         # m = 0.8, v = 0.6, t = 0.5.
-        exact = grid.density(Gaussian([0.8 * np.exp(-0.5)], 1 - 0.4 * np.exp(-1.0)))
-        errors.append(float(grid.integrate(jnp.abs(solution.values[-1] - exact))))
+        mean = 0.8 * np.exp(-0.5)
+        variance = 1 - 0.4 * np.exp(-1.0)
+        later = Gaussian([mean], variance)
+        departure = solution.values[-1] - grid.density(later)
+        errors.append(float(grid.integrate(jnp.abs(departure))))
     # an error of 0 has no logarithm
-    order = -np.polyfit(np.log(sizes), np.log(np.maximum(errors, 1e-300)), 1)[0]
+    log_errors = np.log(np.maximum(errors, 1e-300))
+    order = -np.polyfit(np.log(sizes), log_errors, 1)[0]
     shown = ", ".join(f"{error:.1e}" for error in errors)
     # A spectral scheme is at rounding on every grid, and has no order.
-    fine = (
-        errors[-1] <= CONSTANTS.rounding_of_density * rounding()
-        or order >= CONSTANTS.order_min
-    )
+    at_rounding = errors[-1] <= CONSTANTS.rounding_of_density * rounding()
+    fine = at_rounding or order >= CONSTANTS.order_min
     require(
         fine,
         f"An Ornstein-Uhlenbeck density converges at order {order:.2f}: errors {shown} "
@@ -266,8 +271,7 @@ def _operator(
 
     def build() -> Operator:
         scheme.check(equation, grid)
-        return eqx.filter_jit(scheme.build)(
-            equation, grid, 0.0, grid.weights.dtype, reversible
-        )
+        compiled = eqx.filter_jit(scheme.build)
+        return compiled(equation, grid, 0.0, grid.weights.dtype, reversible)
 
     return unless_rejected(build)

@@ -1,10 +1,11 @@
 """A theorem: a claim whose two sides can be measured, and a control for which the same
 claim must fail.
 
-    kind          claim                                  departure                      allowed
-    identity      lhs = rhs                              max|lhs - rhs| / max|rhs|      `allowed`
-    order         |lhs - rhs| ~ size^-claimed            |observed - claimed|           `allowed`, or 0.1
-    inequality    lhs <= rhs, both at least zero         lhs / rhs                      1 + `allowed`
+    kind        claim                           departure                  allowed
+    identity    lhs = rhs                       max|lhs - rhs| / max|rhs|  `allowed`
+    order       |lhs - rhs| ~ size^-claimed     |observed - claimed|       `allowed`
+                                                                           (or 0.1)
+    inequality  lhs <= rhs, both at least zero  lhs / rhs                  1 + `allowed`
 
     margin = 1 - departure / allowed
 
@@ -58,13 +59,9 @@ class Case:
         ones for another `name`.
         """
         # A string has another `hash` in each process; its checksum is always the same.
-        return np.random.default_rng(
-            [
-                self.seed,
-                zlib.crc32(name.encode()),
-                zlib.crc32(repr(self.value).encode()),
-            ]
-        )
+        by_name = zlib.crc32(name.encode())
+        by_value = zlib.crc32(repr(self.value).encode())
+        return np.random.default_rng([self.seed, by_name, by_value])
 
 
 # lhs, rhs and, if it is not always the same, what is allowed
@@ -110,15 +107,11 @@ class Theorem:
         for name in problem:
             if name not in known:
                 allowed = f"the problem of {self.name} has {', '.join(known)}"
-                raise_value_error(
-                    name,
-                    problem[name],
-                    allowed,
-                    f"Did you mean {nearest(name, known)!r}?",
-                )
-        fields = {
-            name: problem.pop(name) for name in ("sizes", "sweep") if name in problem
-        }
+                cure = f"Did you mean {nearest(name, known)!r}?"
+                raise_value_error(name, problem[name], allowed, cure)
+        # These two are fields of the theorem itself, and no arguments of its function.
+        own = [name for name in ("sizes", "sweep") if name in problem]
+        fields = {name: problem.pop(name) for name in own}
         return dataclasses.replace(self, problem={**self.problem, **problem}, **fields)
 
 
@@ -191,12 +184,9 @@ def claim(
             f"it must be one of {', '.join(KINDS)}",
             f"Did you mean {nearest(str(kind), KINDS)!r}?",
         )
-    named = (
-        isinstance(control, tuple)
-        and len(control) == 2
-        and all(isinstance(word, str) and word for word in control)
-    )
-    if not named:
+    # Types are tested as well, since theorems are made by users, too.
+    is_pair = isinstance(control, tuple) and len(control) == 2
+    if not is_pair or not all(isinstance(word, str) and word for word in control):
         cure = (
             "Give its name and what must be false, and break the premise where "
             "case.control."
@@ -218,11 +208,13 @@ def claim(
             "an identity needs the relative difference that rounding explains",
             "Give it.",
         )
+    # An inequality is allowed nothing if nothing is said.
     default = CONSTANTS.order_allowance if kind == "order" else 0.0
 
     def decorate(sides: Sides) -> Theorem:
         """The theorem of this function."""
         parameters = inspect.signature(sides).parameters.values()
+        # The first parameter is the case; the problem is what has a name and a default.
         problem = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         return Theorem(
             name=name,

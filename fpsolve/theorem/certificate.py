@@ -58,12 +58,8 @@ class Certificate:
         """Whether this was measured and does not hold. A side that is not a finite
         number was not measured.
         """
-        return (
-            not self.holds
-            and math.isfinite(self.lhs)
-            and math.isfinite(self.rhs)
-            and not self.failure
-        )
+        finite = math.isfinite(self.lhs) and math.isfinite(self.rhs)
+        return finite and not self.failure and not self.holds
 
     @property
     def sound(self) -> bool:
@@ -113,6 +109,7 @@ def verify(
             "jax_enable_x64", False, "theorems are measured in double precision", cure
         )
     refinement = grid_factor * (CONSTANTS.refinement if refine else 1.0)
+    # Claim and control differ in nothing but the premise.
     certify = functools.partial(
         _certify, theorem, refinement=refinement, seed=seed, quick=not refine
     )
@@ -123,6 +120,9 @@ def _certify(
     theorem: Theorem, *, control: bool, refinement: float, seed: int, quick: bool
 ) -> Certificate:
     """Measure a claim or its control, and take the time."""
+    # A control stands beside its claim, which gives hypotheses and source.
+    name = theorem.control_name if control else theorem.name
+    statement = theorem.control_statement if control else theorem.statement
     start = time.perf_counter()
     found = measure(
         theorem, control=control, refinement=refinement, seed=seed, quick=quick
@@ -131,8 +131,8 @@ def _certify(
     # A comparison with NaN is false, one with infinity may be true: both are excluded.
     finite = math.isfinite(found.lhs) and math.isfinite(found.rhs) and not found.failure
     return Certificate(
-        name=theorem.control_name if control else theorem.name,
-        statement=theorem.control_statement if control else theorem.statement,
+        name=name,
+        statement=statement,
         kind=theorem.kind,
         lhs=found.lhs,
         rhs=found.rhs,
@@ -159,10 +159,10 @@ def _row(certificate: Certificate) -> dict[str, Any]:
     """The JSON object of a certificate; that of its control stands in it, with whether
     it is refused.
     """
-    row = {
-        field.name: getattr(certificate, field.name)
-        for field in dataclasses.fields(certificate)
-    }
+    # Not `dataclasses.asdict`, which would turn the control into a dictionary as well.
+    names = [field.name for field in dataclasses.fields(certificate)]
+    row = {name: getattr(certificate, name) for name in names}
+    # JSON has neither NaN nor infinity.
     for name in ("lhs", "rhs", "margin", "standard_error"):
         row[name] = _finite(row[name])
     row["points"] = [
@@ -174,10 +174,9 @@ def _row(certificate: Certificate) -> dict[str, Any]:
         }
         for p in certificate.points
     ]
-    if certificate.control is not None:
-        row["control"] = _row(certificate.control) | {
-            "refused": certificate.control.refused
-        }
+    control = certificate.control
+    if control is not None:
+        row["control"] = _row(control) | {"refused": control.refused}
     return row
 
 

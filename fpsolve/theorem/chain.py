@@ -12,13 +12,17 @@ from .constants import CONSTANTS
 
 def gibbs(energy: np.ndarray, diffusion: float, grid: Grid) -> np.ndarray:
     """exp(-U/D)/Z `(..., n)` by numpy from U `(..., n)`."""
-    density = np.exp(-(energy - energy.min(axis=-1, keepdims=True)) / diffusion)
-    return density / (density @ grid.axes[0].weights)[..., None]
+    # The largest value is 1, so that a high energy does not overflow.
+    lowest = energy.min(axis=-1, keepdims=True)
+    density = np.exp(-(energy - lowest) / diffusion)
+    mass = density @ grid.axes[0].weights
+    return density / mass[..., None]
 
 
 def chi(density: np.ndarray, steady: np.ndarray, grid: Grid) -> Any:
     """sqrt(chi2(p | pi)) `(...)` of densities `(..., n)`."""
-    return np.sqrt((density - steady) ** 2 / steady @ grid.axes[0].weights)
+    weights = grid.axes[0].weights
+    return np.sqrt((density - steady) ** 2 / steady @ weights)
 
 
 def relative_entropy(density: np.ndarray, steady: np.ndarray, grid: Grid) -> np.ndarray:
@@ -27,7 +31,8 @@ def relative_entropy(density: np.ndarray, steady: np.ndarray, grid: Grid) -> np.
     """
     # Rounding may leave a tail without mass or with a negative one: it counts as none.
     p = np.maximum(density, np.finfo(float).tiny)
-    return (p * np.log(p / steady) - p + steady) @ grid.axes[0].weights
+    integrand = p * np.log(p / steady) - p + steady
+    return integrand @ grid.axes[0].weights
 
 
 def chain_hamiltonian(
@@ -39,19 +44,21 @@ def chain_hamiltonian(
     H_ij = -c with c = (D/h^2) z/sinh z between neighbours, z = (U_j - U_i)/(2D); the
     diagonal lets sqrt(pi) be a ground state of energy 0.
     """
+    n = energy.shape[-1]
     z = np.diff(energy, axis=-1) / (2 * diffusion)
+    # z / sinh z is 0 / 0 at z = 0, where its limit is 1.
     small = np.abs(z) < CONSTANTS.small_exponent
-    coupling = (
-        diffusion
-        / spacing**2
-        * np.where(small, 1.0, z / np.sinh(np.where(small, 1.0, z)))
-    )
-    matrix = np.zeros((*energy.shape, energy.shape[-1]))
-    lower = np.arange(energy.shape[-1] - 1)
-    matrix[..., lower, lower + 1] = -coupling
-    matrix[..., lower + 1, lower] = -coupling
-    matrix[..., lower, lower] += coupling * np.exp(-z)
-    matrix[..., lower + 1, lower + 1] += coupling * np.exp(z)
+    divisor = np.sinh(np.where(small, 1.0, z))
+    coupling = diffusion / spacing**2 * np.where(small, 1.0, z / divisor)
+    matrix = np.zeros((*energy.shape, n))
+    # Each face couples the cell below it with the one above it.
+    below = np.arange(n - 1)
+    above = below + 1
+    matrix[..., below, above] = -coupling
+    matrix[..., above, below] = -coupling
+    # A cell between two faces gets a part from each: `+=`.
+    matrix[..., below, below] += coupling * np.exp(-z)
+    matrix[..., above, above] += coupling * np.exp(z)
     return matrix
 
 
@@ -61,11 +68,14 @@ def integrate(times: np.ndarray, decay: np.ndarray, source: np.ndarray) -> np.nd
     h = np.diff(times)
     rate = (decay[1:] + decay[:-1]) / 2
     gain = (source[1:] + source[:-1]) / 2 * h
+    # (1 - e^{-r h}) / (r h), whose limit at r = 0 is 1.
+    constant = rate == 0
+    divisor = np.where(constant, 1.0, rate * h)
     with np.errstate(invalid="ignore"):
-        factor = np.where(
-            rate == 0, 1.0, -np.expm1(-rate * h) / np.where(rate == 0, 1.0, rate * h)
-        )
+        factor = np.where(constant, 1.0, -np.expm1(-rate * h) / divisor)
     x = np.zeros(len(times))
+    decayed = np.exp(-rate * h)
+    added = factor * gain
     for k in range(len(h)):
-        x[k + 1] = np.exp(-rate[k] * h[k]) * x[k] + factor[k] * gain[k]
+        x[k + 1] = decayed[k] * x[k] + added[k]
     return x

@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class TheoremConstants:
-    """Constants of `theorem` that decide answers. Each says where its value comes from."""
+    """Constants of `theorem` that decide answers, each with the origin of its value."""
 
     # allowed difference of an observed order from the claimed one: a free choice
     order_allowance: float = 0.1

@@ -1,7 +1,8 @@
 """Driven processes of the theorems T14 to T19: their potentials, their runs, and the
 chain that a run is exact for.
 
-    U(x, t) = U_0(x) + λ(t) g(x)      π_t = exp(-U/D)/Z_t      a_t = d_t log π_t = -λ'(t) (g - <g>_π)/D
+    U(x, t) = U_0(x) + λ(t) g(x),          π_t = exp(-U/D)/Z_t
+    a_t = d_t log π_t = -λ'(t) (g - <g>_π)/D
 
 On cells of finite volumes the density is that of a Markov chain with the rates of
 Scharfetter and Gummel. A theorem about reversible processes holds on this chain without
@@ -57,6 +58,7 @@ class Tilting(eqx.Module):
         phase: float = 0.0,
         coefficients: tuple[float, ...] = (0.0, 1 / 3, 2 / 3, 1.0),  # λ linear in t
     ):
+        # As floats: an integer would be an array of another type, and another program.
         self.height = jnp.asarray(float(height))
         self.slope = jnp.asarray(float(slope))
         self.wave = jnp.asarray(float(wave))
@@ -66,10 +68,10 @@ class Tilting(eqx.Module):
 
     def __call__(self, x: Array, t: Scalar) -> Array:
         """U(x, t) at the point x `(1,)`."""
-        driving = self.slope * jnp.tanh(2 * x[0]) + self.wave * jnp.cos(
-            self.wavenumber * x[0] + self.phase
-        )
-        return self.height * (x[0] ** 2 - 1) ** 2 - self.schedule(t) * driving
+        wave = self.wave * jnp.cos(self.wavenumber * x[0] + self.phase)
+        driving = self.slope * jnp.tanh(2 * x[0]) + wave
+        wells = self.height * (x[0] ** 2 - 1) ** 2
+        return wells - self.schedule(t) * driving
 
 
 class Dragged(eqx.Module):
@@ -101,6 +103,7 @@ class Dragged(eqx.Module):
         wavenumber: float = 1.0,
         phase: float = 0.0,
     ):
+        # As floats: an integer would be an array of another type, and another program.
         self.stiffness = jnp.asarray(float(stiffness))
         self.speed = jnp.asarray(float(speed))
         self.ridge = jnp.asarray(float(ridge))
@@ -112,16 +115,13 @@ class Dragged(eqx.Module):
 
     def __call__(self, x: Array, t: Scalar) -> Array:
         """U(x, t) at the point x `(1,)`."""
-        # log cosh y without overflow
+        harmonic = self.stiffness * (x[0] - self.speed * t) ** 2 / 2
+        # log cosh y without overflow, and without its constant log 2.
         y = jnp.abs(x[0] - self.ridge_speed * t)
-        convex = self.stiffness * (x[0] - self.speed * t) ** 2 / 2 + self.ridge * (
-            y + jnp.log1p(jnp.exp(-2 * y))
-        )
-        return (
-            convex
-            + self.tilt * x[0]
-            + self.wave * jnp.cos(self.wavenumber * x[0] + self.phase)
-        )
+        log_cosh = y + jnp.log1p(jnp.exp(-2 * y))
+        convex = harmonic + self.ridge * log_cosh
+        wave = self.wave * jnp.cos(self.wavenumber * x[0] + self.phase)
+        return convex + self.tilt * x[0] + wave
 
 
 def evolve_driven(
@@ -150,9 +150,9 @@ def evolve_driven(
 
 
 class Chain(NamedTuple):
-    """The chain at L positions λ: `gap` `(L,)`; `drive` |ell|, `lag` |H^-1 ell
-    sqrt(pi)| and `overlap`
-    |<psi_1, ell sqrt(pi)>| `(L,)`; `decrease` max(-ell) `(L,)`, with ell = d_λ log pi.
+    """The chain at L positions λ, with ell = d_λ log pi: `gap`, `drive` |ell|, `lag`
+    |H^-1 ell sqrt(pi)|, `overlap` |<psi_1, ell sqrt(pi)>| and `decrease` max(-ell), all
+    `(L,)`.
     """
 
     gap: np.ndarray
@@ -170,17 +170,19 @@ def chain(potential: Tilting, diffusion: float, grid: Grid, lambdas: Numbers) ->
     energy = start + np.asarray(lambdas)[:, None] * driving
     steady = gibbs(energy, diffusion, grid)
     weights = grid.axes[0].weights
-    ell = -(driving - (steady @ (weights * driving))[:, None]) / diffusion
-    levels, vectors = np.linalg.eigh(
-        chain_hamiltonian(energy, diffusion, float(weights[0]))
-    )
+    mean = steady @ (weights * driving)
+    ell = -(driving - mean[:, None]) / diffusion
+    hamiltonians = chain_hamiltonian(energy, diffusion, float(weights[0]))
+    levels, vectors = np.linalg.eigh(hamiltonians)  # of all λ at once
+    # In the orthonormal basis of the cells.
     wave = np.sqrt(weights * steady) * ell
-    # the ground state has none of it
+    # ell has the mean zero, so that the ground state has none of it.
     modes = np.einsum("lij,li->lj", vectors, wave)[:, 1:]
+    inverted = modes / levels[:, 1:]
     return Chain(
         gap=levels[:, 1],
         drive=np.linalg.norm(wave, axis=1),
-        lag=np.linalg.norm(modes / levels[:, 1:], axis=1),
+        lag=np.linalg.norm(inverted, axis=1),
         overlap=np.abs(modes[:, 0]),
         decrease=np.max(-ell, axis=1),
     )
@@ -197,9 +199,9 @@ def tilted_gibbs(
 
 def driven_energies(potential: Tilting, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """U at λ = 0 and its derivative in λ, `(n,)` each: U is linear in λ."""
-    ends = values_on(
-        grid, potential, np.asarray([0.0, float(potential.schedule.total)])
-    )
+    # Both ends of the schedule, where λ is 0 and 1.
+    times = np.asarray([0.0, float(potential.schedule.total)])
+    ends = values_on(grid, potential, times)
     return ends[:, 0], ends[:, 1] - ends[:, 0]
 
 
@@ -207,8 +209,10 @@ def schedule_at(schedule: Bernstein, times: Scalar) -> tuple[Any, Any]:
     """λ and dλ/dt `(M,)` at times in [0, total], by numpy."""
     total = float(schedule.total)
     c0, c1, c2, c3 = np.asarray(schedule.coefficients)
-    cubic = np.polynomial.Polynomial(
-        [c0, 3 * (c1 - c0), 3 * (c2 - 2 * c1 + c0), c3 - 3 * c2 + 3 * c1 - c0]
-    )
+    # The coefficients of Bernstein in those of powers.
+    linear = 3 * (c1 - c0)
+    square = 3 * (c2 - 2 * c1 + c0)
+    cube = c3 - 3 * c2 + 3 * c1 - c0
+    cubic = np.polynomial.Polynomial([c0, linear, square, cube])
     u = np.asarray(times) / total
     return cubic(u), cubic.deriv()(u) / total

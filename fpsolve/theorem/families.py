@@ -1,9 +1,12 @@
 """Random potentials and densities, for claims about all of them: arrays, so that one
 program serves every draw.
 
-    U(x) = k x^2/2 + sum_j a_j log cosh(b_j (x - c_j)) + sum_j B_j cos(w_j x + f_j)      U'' >= k without the cosines
+    U(x) = k x^2/2 + sum_j a_j log cosh(b_j (x - c_j)) + sum_j B_j cos(w_j x + f_j)
     p(x) = sum_j m_j exp(-(x - c_j)^2 / (2 v_j)) / sqrt(2 pi v_j)
-    s(x) = sum_j A_j cos(k_j . x + f_j),  k_j of integers     a field on a torus, with A_j parallel to k_j a gradient
+    s(x) = sum_j A_j cos(k_j . x + f_j),      k_j of integers
+
+Without the cosines U'' >= k. s is a field on a torus, and a gradient if each A_j is
+parallel to its k_j.
 
 The axes here are those of several theorems, which then share compiled programs.
 """
@@ -58,15 +61,14 @@ class Landscape(eqx.Module):
         amplitude, frequency, phase = self.waves
         y = rate * (x[0] - centre)
         # log cosh y = log(e^y + e^-y) - log 2, which does not overflow.
-        convex = jnp.sum(height * (jnp.logaddexp(y, -y) - jnp.log(2.0)))
+        log_cosh = jnp.logaddexp(y, -y) - jnp.log(2.0)
+        convex = jnp.sum(height * log_cosh)
         bounded = jnp.sum(amplitude * jnp.cos(frequency * x[0] + phase))
         return self.stiffness * x[0] ** 2 / 2 + convex + bounded
 
 
 def random_convex(random: np.random.Generator) -> Landscape:
-    """A convex potential whose curvature is k far away, and between k and some 4 k
-    elsewhere.
-    """
+    """A convex potential of curvature k far away, between k and some 4 k elsewhere."""
     heights = random.uniform(0.3, 1.0, TERMS)
     rates = random.uniform(0.5, 1.2, TERMS)
     centres = random.uniform(-1.5, 1.5, TERMS)
@@ -75,27 +77,24 @@ def random_convex(random: np.random.Generator) -> Landscape:
 
 def random_waves(random: np.random.Generator, amplitude: float) -> np.ndarray:
     """Cosines of at most this amplitude each, as `Landscape` takes them."""
+    # The order of the draws decides what a seed gives.
     amplitudes = amplitude * random.uniform(-1, 1, TERMS)
-    return np.stack(
-        [
-            amplitudes,
-            random.uniform(0.5, 2.5, TERMS),
-            random.uniform(0, 2 * np.pi, TERMS),
-        ]
-    )
+    frequencies = random.uniform(0.5, 2.5, TERMS)
+    phases = random.uniform(0, 2 * np.pi, TERMS)
+    return np.stack([amplitudes, frequencies, phases])
 
 
 def normals(
     x: np.ndarray, masses: Numbers, means: Numbers, variances: Numbers
 ) -> np.ndarray:
-    """The mixture p at positions `(n,)`, by numpy; masses, means and variances are
-    `(m,)`.
-    """
-    masses, means, variances = (
-        np.asarray(values, float) for values in (masses, means, variances)
-    )
-    exponents = -((np.asarray(x)[:, None] - means) ** 2) / (2 * variances)
-    return np.exp(exponents) @ (masses / np.sqrt(2 * np.pi * variances))
+    """The mixture p at positions `(n,)`, by numpy, of m normal densities."""
+    means = np.asarray(means, float)
+    variances = np.asarray(variances, float)
+    peaks = np.asarray(masses, float) / np.sqrt(2 * np.pi * variances)
+    # Positions as rows, components as columns.
+    offsets = np.asarray(x)[:, None] - means
+    exponents = -(offsets**2) / (2 * variances)
+    return np.exp(exponents) @ peaks
 
 
 def random_normals(random: np.random.Generator, x: np.ndarray) -> np.ndarray:
@@ -103,9 +102,9 @@ def random_normals(random: np.random.Generator, x: np.ndarray) -> np.ndarray:
     0.8, at positions `(n,)`.
     """
     mass = random.uniform(0.2, 0.8)
-    return normals(
-        x, [mass, 1 - mass], random.uniform(-1.5, 1.5, 2), random.uniform(0.3, 0.8, 2)
-    )
+    means = random.uniform(-1.5, 1.5, 2)
+    variances = random.uniform(0.3, 0.8, 2)
+    return normals(x, [mass, 1 - mass], means, variances)
 
 
 def entropy(
@@ -116,8 +115,11 @@ def entropy(
     """
     p = np.maximum(density, 0)
     # 0 log 0 = 0.
-    ratio = np.where(p > 0, p, 1) / np.where(p > 0, reference, 1)
-    return np.sum(weights * (p * np.log(ratio) - p + reference), axis=-1)
+    positive = p > 0
+    ratio = np.where(positive, p, 1) / np.where(positive, reference, 1)
+    # The terms - p + q make the integrand at least zero at every point.
+    integrand = p * np.log(ratio) - p + reference
+    return np.sum(weights * integrand, axis=-1)
 
 
 class Derivatives(eqx.Module):
@@ -128,17 +130,20 @@ class Derivatives(eqx.Module):
     def __call__(self, x: Array) -> Array:
         """`(2,)`."""
         slope = jax.grad(self.potential)
-        return jnp.append(
-            slope(x), jax.jvp(lambda y: slope(y)[0], (x,), (jnp.ones_like(x),))[1]
-        )
+        # On a line one tangent gives the whole second derivative.
+        along = lambda y: slope(y)[0]
+        _, curvature = jax.jvp(along, (x,), (jnp.ones_like(x),))
+        return jnp.append(slope(x), curvature)
 
 
 def fourier_kinetic(axis: Axis) -> np.ndarray:
     """-d^2/dx^2 in the Fourier basis of an axis by numpy, `(n, n)`."""
-    wavenumbers = 2 * np.pi * np.fft.fftfreq(axis.n, axis.length / axis.n)
-    return np.fft.ifft(
-        wavenumbers[:, None] ** 2 * np.fft.fft(np.eye(axis.n), axis=0), axis=0
-    ).real
+    spacing = axis.length / axis.n
+    wavenumbers = 2 * np.pi * np.fft.fftfreq(axis.n, spacing)
+    # k^2 on the transform of each unit vector, and back: a column of the matrix each.
+    units = np.fft.fft(np.eye(axis.n), axis=0)
+    waves = wavenumbers[:, None] ** 2 * units
+    return np.fft.ifft(waves, axis=0).real
 
 
 class Score(eqx.Module):
@@ -174,6 +179,5 @@ class Waves(eqx.Module):
         """The sum of two fields."""
         ours = (self.amplitudes, self.wavevectors, self.phases)
         theirs = (other.amplitudes, other.wavevectors, other.phases)
-        return Waves(
-            *(jnp.concatenate(pair) for pair in zip(ours, theirs, strict=True))
-        )
+        pairs = zip(ours, theirs, strict=True)
+        return Waves(*(jnp.concatenate(pair) for pair in pairs))

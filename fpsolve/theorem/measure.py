@@ -79,28 +79,33 @@ def measure(
         point, failure = _point(theorem, case)
         points.append(point)
         failures += [failure] * bool(failure)
+    worst = min(points, key=_deciding_margin)
+    return Measurement(
+        lhs=worst.lhs,
+        rhs=worst.rhs,
+        margin=worst.margin,
+        standard_error=0.0,
+        points=tuple(points),
+        failure="; ".join(failures),
+    )
+
+
+def _deciding_margin(point: Point) -> float:
+    """The margin of a point for a comparison of points."""
     # A point without a margin was not measured. It decides, so that it cannot hide
     # behind the others.
-    worst = min(
-        points,
-        key=lambda point: -math.inf if math.isnan(point.margin) else point.margin,
-    )
-    return Measurement(
-        worst.lhs, worst.rhs, worst.margin, 0.0, tuple(points), "; ".join(failures)
-    )
+    return -math.inf if math.isnan(point.margin) else point.margin
 
 
 def _sweep(theorem: Theorem, quick: bool) -> tuple[Any, ...]:
     """The values at which a claim is measured; one, None, without a sweep."""
-    values = (
-        tuple(range(theorem.sweep)) if isinstance(theorem.sweep, int) else theorem.sweep
-    )
+    sweep = theorem.sweep
+    values = tuple(range(sweep)) if isinstance(sweep, int) else sweep
     if quick and len(values) > CONSTANTS.quick_values:
         # The first and the last are kept: a tight case stands at an end of its sweep.
-        chosen = (
-            np.linspace(0, len(values) - 1, CONSTANTS.quick_values).round().astype(int)
-        )
-        values = tuple(values[i] for i in chosen)
+        places = np.linspace(0, len(values) - 1, CONSTANTS.quick_values)
+        values = tuple(values[i] for i in places.round().astype(int))
+    # One measurement, where the function does not use `case.value`.
     return values or (None,)
 
 
@@ -116,16 +121,21 @@ def _measure_order(theorem: Theorem, template: Case) -> Measurement:
             failures.append(f"{fault} at size {size}")
             departures.append(math.nan)
             continue
-        scale = float(np.max(np.abs(rhs)))
-        departures.append(float(np.max(np.abs(lhs - rhs))) / (scale or 1.0))
+        # Relative to the larger side, and absolute where that is zero.
+        scale = float(np.max(np.abs(rhs))) or 1.0
+        departures.append(float(np.max(np.abs(lhs - rhs))) / scale)
     observed, error, fitted = fit_order(sizes, departures)
     margin = 1 - abs(observed - theorem.claimed) / theorem.allowed
-    points = tuple(
-        Point(n, d, f, margin)
-        for n, d, f in zip(sizes, departures, fitted, strict=True)
-    )
+    rows = zip(sizes, departures, fitted, strict=True)
+    # One order belongs to all sizes, and so does its margin.
+    points = tuple(Point(n, d, f, margin) for n, d, f in rows)
     return Measurement(
-        observed, theorem.claimed, margin, error, points, "; ".join(failures)
+        lhs=observed,
+        rhs=theorem.claimed,
+        margin=margin,
+        standard_error=error,
+        points=points,
+        failure="; ".join(failures),
     )
 
 
@@ -142,40 +152,39 @@ def fit_order(
     if not np.all(np.isfinite(y)):
         return math.nan, math.nan, (math.nan,) * len(x)
     slope, height = np.polyfit(x, y, 1)
-    residual = y - (slope * x + height)
+    line = slope * x + height
+    residual = y - line
+    # Two numbers were fitted; a fit to two points has no residual.
     variance = np.sum(residual**2) / max(1, len(x) - 2)
     error = math.sqrt(variance / np.sum((x - x.mean()) ** 2))
-    return float(-slope), error, tuple(np.exp(slope * x + height).tolist())
+    return float(-slope), error, tuple(np.exp(line).tolist())
 
 
 def _point(theorem: Theorem, case: Case) -> tuple[Point, str]:
     """The sides of one case at the entry that decides, and what is wrong with them."""
     lhs, rhs, allowed, fault = _sides(theorem, case)
-    at = (
-        case.value
-        if isinstance(case.value, int | float | str | None)
-        else repr(case.value)
-    )
+    # What is reported must be a number or a text: it is written as JSON.
+    is_plain = isinstance(case.value, int | float | str | None)
+    at = case.value if is_plain else repr(case.value)
     if fault:
         where = "" if at is None else f" at {at}"
         return Point(at, math.nan, math.nan, math.nan), f"{fault}{where}"
     if theorem.kind == "identity":
-        scale = float(np.max(np.abs(rhs)))
-        departures = np.abs(lhs - rhs) / (scale or 1.0)
+        scale = float(np.max(np.abs(rhs))) or 1.0
+        departures = np.abs(lhs - rhs) / scale
         margins = 1 - departures / allowed
     else:
         # 0 <= 0 holds, without any margin
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = np.where(rhs == 0, np.where(lhs == 0, 1.0, np.inf), lhs / rhs)
+            at_zero = np.where(lhs == 0, 1.0, np.inf)
+            ratios = np.where(rhs == 0, at_zero, lhs / rhs)
         margins = 1 - ratios / (1 + allowed)
     worst = np.unravel_index(int(np.argmin(margins)), margins.shape)
+    # Complex sides are reported by their moduli.
     to_real = np.abs if np.iscomplexobj(lhs) or np.iscomplexobj(rhs) else np.asarray
-    return Point(
-        at,
-        float(to_real(lhs)[worst]),
-        float(to_real(rhs)[worst]),
-        float(margins[worst]),
-    ), ""
+    left = float(to_real(lhs)[worst])
+    right = float(to_real(rhs)[worst])
+    return Point(at, left, right, float(margins[worst])), ""
 
 
 def _sides(theorem: Theorem, case: Case) -> Sides:
@@ -184,14 +193,14 @@ def _sides(theorem: Theorem, case: Case) -> Sides:
         found = theorem.sides(case, **theorem.problem)
     # a run that failed by name: neither side was measured
     except NumericalFailure as failure:
-        return Sides(
-            np.empty(0), np.empty(0), theorem.allowed, f"a run failed: {failure}"
-        )
+        nothing = np.empty(0)
+        return Sides(nothing, nothing, theorem.allowed, f"a run failed: {failure}")
     if not isinstance(found, tuple) or len(found) not in (2, 3):
         message = f"{theorem.name}: its function returned {found!r}."
         raise TypeError(f"{message} Return lhs, rhs, and if it varies what is allowed.")
     allowed = float(found[2]) if len(found) == 3 else theorem.allowed
-    lhs, rhs = np.asarray(found[0]), np.asarray(found[1])
+    lhs = np.asarray(found[0])
+    rhs = np.asarray(found[1])
     fault = _fault(lhs, rhs, theorem.kind == "inequality")
     if not fault:
         # one number stands for every entry of the other side

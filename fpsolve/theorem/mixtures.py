@@ -11,7 +11,7 @@ from scipy.linalg import solve_banded
 
 from ..core.program import sampling_program
 from ..core.types import AnyArray, Scalar
-from ..diffusion.generation import ReverseProcess
+from ..diffusion.reverse_process import ReverseProcess
 from ..grid import Grid
 from ..path import Noising
 from ..potential import GaussianMixture
@@ -33,37 +33,30 @@ class Mixture(eqx.Module):
 
     def path(self) -> Noising:
         """The same in the library."""
-        means, covariances = (
-            jnp.asarray(self.means)[:, None],
-            jnp.asarray(self.variances)[:, None, None],
-        )
-        return Noising(
-            GaussianMixture(means, covariances, jnp.asarray(self.weights)),
-            beta_min=BETA[0],
-            beta_max=BETA[1],
-        )
+        # With the axes of dimension d = 1.
+        means = jnp.asarray(self.means)[:, None]
+        covariances = jnp.asarray(self.variances)[:, None, None]
+        data = GaussianMixture(means, covariances, jnp.asarray(self.weights))
+        return Noising(data, beta_min=BETA[0], beta_max=BETA[1])
 
     def density(self, x: np.ndarray, lam: Scalar | complex) -> np.ndarray:
         """p_λ at x `(n,)`; λ may be complex."""
+        # alpha^2: the noise keeps this part of the variance, and adds 1 - alpha^2.
         square = np.exp(-exponent(lam))
         variances = square * self.variances + 1 - square
         away = x[:, None] - np.sqrt(square) * self.means
-        return (
-            np.exp(-(away**2) / (2 * variances))
-            / np.sqrt(2 * np.pi * variances)
-            @ self.weights
-        )
+        exponential = np.exp(-(away**2) / (2 * variances))
+        return exponential / np.sqrt(2 * np.pi * variances) @ self.weights
 
 
 def random_mixture(case: Case) -> Mixture:
     """Two normal densities of random place, width and weight."""
     random = case.random("mixture")
+    # The order of the draws decides what a seed gives.
     first = random.uniform(0.2, 0.8)
-    return Mixture(
-        random.uniform(-1.5, 1.5, 2),
-        random.uniform(0.15, 0.8, 2),
-        np.asarray([first, 1 - first]),
-    )
+    means = random.uniform(-1.5, 1.5, 2)
+    variances = random.uniform(0.15, 0.8, 2)
+    return Mixture(means, variances, np.asarray([first, 1 - first]))
 
 
 def exponent(lam: Scalar | complex) -> Scalar | complex:
@@ -121,9 +114,13 @@ def _drifts(
 ) -> Array:
     # A level of noise that is traced serves all levels.
     process = ReverseProcess(path, noise, flow=flow, error=error)
-    return jax.lax.map(
-        lambda t: jax.vmap(lambda x: process.drift(x[None], t)[0])(points), times
-    )
+
+    def at_time(t: Scalar) -> Array:
+        """The drift `(n,)` at all points."""
+        return jax.vmap(lambda x: process.drift(x[None], t)[0])(points)
+
+    # One time after another: all at once would take memory for every pair.
+    return jax.lax.map(at_time, times)
 
 
 def generated(
@@ -135,6 +132,7 @@ def generated(
     x = grid.axes[0].nodes
     spacing = x[1] - x[0]
     faces = (x[1:] + x[:-1]) / 2
+    # The clock B/2 of the process, at the middle of each step.
     total = exponent(1.0) / 2
     times = (np.arange(steps) + 0.5) * total / steps
     drift = drifts(mixture.path(), noise, error, flow, faces, times)
@@ -143,15 +141,19 @@ def generated(
     for b in drift:
         # Rates of Chang and Cooper: up = (e/h^2) z/(1 - exp(-z)), z = b h/e.
         z = b * spacing / noise
-        z = np.where(np.abs(z) < CONSTANTS.small_exponent, CONSTANTS.small_exponent, z)
+        # At z = 0 the quotient is 0 / 0.
+        small = CONSTANTS.small_exponent
+        z = np.where(np.abs(z) < small, small, z)
         up = noise / spacing**2 * z / -np.expm1(-z)
         down = up * np.exp(-z)
         out = np.append(up, 0.0) + np.append(0.0, down)
+        # Crank and Nicolson: half a step forwards, and half a step backwards.
         right = q - half * out * q
         right[1:] += half * up * q[:-1]
         right[:-1] += half * down * q[1:]
-        bands = np.stack(
-            [np.append(0.0, -half * down), 1 + half * out, np.append(-half * up, 0.0)]
-        )
+        # The first entry of the upper band and the last of the lower are not used.
+        upper = np.append(0.0, -half * down)
+        lower = np.append(-half * up, 0.0)
+        bands = np.stack([upper, 1 + half * out, lower])
         q = solve_banded((1, 1), bands, right)
     return q

@@ -30,24 +30,23 @@ def tilted(x: Array) -> Array:
 
 def off_centre(x: Array) -> Array:
     """A normal density of mean -0.4 and variance 0.05, of mass 1."""
-    return jnp.exp(-((x[0] + 0.4) ** 2) / 0.1) / jnp.sqrt(0.1 * jnp.pi)
+    exponent = -((x[0] + 0.4) ** 2) / 0.1
+    return jnp.exp(exponent) / jnp.sqrt(0.1 * jnp.pi)
 
 
 def valley(x: Array) -> Array:
     """U = (x^2 - 1)^2 - 0.3 x + 0.2 x cos y - 0.4 sin y: two wells along x and a ring
     y, coupled.
     """
-    return (
-        (x[0] ** 2 - 1) ** 2
-        - 0.3 * x[0]
-        + 0.2 * x[0] * jnp.cos(x[1])
-        - 0.4 * jnp.sin(x[1])
-    )
+    wells = (x[0] ** 2 - 1) ** 2 - 0.3 * x[0]
+    coupling = 0.2 * x[0] * jnp.cos(x[1])
+    return wells + coupling - 0.4 * jnp.sin(x[1])
 
 
 def swept(x: Array, t: Scalar) -> Array:
     """U = (x^2 - 1)^2 - (t/4) tanh 2x: two wells, of which the right one sinks."""
-    return (x[0] ** 2 - 1) ** 2 - t / 4 * jnp.tanh(2 * x[0])
+    wells = (x[0] ** 2 - 1) ** 2
+    return wells - t / 4 * jnp.tanh(2 * x[0])
 
 
 def evolve_by_volumes(
@@ -57,6 +56,7 @@ def evolve_by_volumes(
     `start` a function or an array.
     """
     field = jnp.asarray(values_on(grid, start) if callable(start) else start)
+    # The claims measure the error themselves: no second run.
     return evolve(
         equation,
         field,
@@ -75,18 +75,17 @@ def schrodinger_image(equation: FokkerPlanck, sign: float) -> Schrodinger:
     sign = -1 is the wrong sign of div s. The ground state is then not sqrt(pi) but,
     where it is normalisable, 1/sqrt(pi): H is the image of -U.
     """
-    return FokkerPlanck(
-        Scaled(as_potential(equation.potential), sign), equation.diffusion
-    ).schrodinger()
+    # |grad U|^2 does not depend on the sign of U, Lap U does.
+    signed = Scaled(as_potential(equation.potential), sign)
+    return FokkerPlanck(signed, equation.diffusion).schrodinger()
 
 
 def values_on(grid: Grid, f: Function, *arguments: Numbers) -> np.ndarray:
     """f(x, *arguments) at the nodes as numpy, `(*shape)`, or `(*shape, ...)` for f of
     more components.
     """
-    points = np.stack(
-        np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1
-    )
+    coordinates = np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij")
+    points = np.stack(coordinates, axis=-1)
     values = values_at(points.reshape(-1, grid.ndim), f, *arguments)
     return values.reshape(*grid.shape, *values.shape[1:])
 
@@ -98,12 +97,12 @@ def values_at(points: np.ndarray, f: Function, *arguments: Numbers) -> np.ndarra
     n = len(points)
     padded = max(CONSTANTS.sampling_points_min, 2 ** (n - 1).bit_length())
     # The last point is repeated, and its values are cut off.
-    points = np.concatenate(
-        [points, np.broadcast_to(points[-1:], (padded - n, points.shape[1]))]
-    )
-    return np.asarray(
-        _values(f, points, tuple(np.asarray(a, float) for a in arguments))
-    )[:n]
+    shape = (padded - n, points.shape[1])
+    repeated = np.broadcast_to(points[-1:], shape)
+    points = np.concatenate([points, repeated])
+    # As arrays the arguments are traced, and other numbers need no new program.
+    arrays = tuple(np.asarray(a, float) for a in arguments)
+    return np.asarray(_values(f, points, arrays))[:n]
 
 
 @sampling_program
@@ -135,9 +134,9 @@ def _matrices(
     equation: FokkerPlanck, grid: Grid, scheme: Scheme, reversible: bool
 ) -> tuple[Array, Array]:
     operator = scheme.build(equation, grid, 0.0, float, reversible)
-    return dense(operator.generator, grid, float), dense(
-        operator.hamiltonian, grid, float
-    )
+    generator = dense(operator.generator, grid, float)
+    hamiltonian = dense(operator.hamiltonian, grid, float)
+    return generator, hamiltonian
 
 
 def symmetric(matrix: np.ndarray, grid: Grid) -> np.ndarray:
@@ -155,5 +154,7 @@ def sqrt_gibbs(equation: FokkerPlanck, grid: Grid) -> np.ndarray:
     """
     energy = values_on(grid, equation.energy).ravel()
     # U less its minimum: exp(-U/2D) itself may overflow.
-    sqrt_pi = np.exp(-(energy - energy.min()) / (2 * float(equation.diffusion)))
-    return sqrt_pi / np.sqrt(np.sum(sqrt_pi**2 * weights_on(grid).ravel()))
+    height = energy - energy.min()
+    sqrt_pi = np.exp(-height / (2 * float(equation.diffusion)))
+    mass = np.sum(sqrt_pi**2 * weights_on(grid).ravel())
+    return sqrt_pi / np.sqrt(mass)

@@ -74,6 +74,7 @@ def theorems() -> tuple[Theorem, ...]:
     names = [theorem.name for theorem in fp.theorems()]
     ```
     """
+    # A module keeps its names in the order in which they are defined.
     return tuple(
         value
         for module in MODULES

@@ -5,13 +5,15 @@ With rho = psi^2 the density of the ground state at the level lambda, r = s - gr
 rho, mu the law of the sampler, and D = 1:
 
     E_rho |r|^2 = 4 lambda,    div(rho r) = rho (2 lambda - |r|^2/2)  at every point
-    I(mu|rho) = E_mu |r|^2 / 2 - 2 lambda,    1 - F(mu, rho) <= I(mu|rho) / (4 gap of rho)
+    I(mu|rho) = E_mu |r|^2 / 2 - 2 lambda
+    1 - F(mu, rho) <= I(mu|rho) / (4 gap of rho)
 
 The last line follows from that before, since I(mu|rho) = E_mu r . grad log(mu/rho) =
 -int (mu/rho) div(rho r); it is sharp as r vanishes, if |r|^2 varies like the slowest
 mode. For the score -x/v + c (-y, x), in closed form,
 
-    rho normal of variance 1/w,    lambda = w - 1/v,    w = sqrt(1/v^2 + c^2),    mu normal of variance v
+    rho normal of variance 1/w,    w = sqrt(1/v^2 + c^2),    lambda = w - 1/v
+    mu normal of variance v
 
 Controls: rho stationary for the sampler; the gap in the units of H/2 (N11); rho with
 the variance of mu (N4).
@@ -31,7 +33,10 @@ from .families import PLANE, RING, TURN, Waves
 from .problems import values_on, weights_on
 
 # Wavevectors of the score in one dimension and in two.
-WAVEVECTORS = (((0,), (1,), (2,)), ((0, 0), (1, 0), (0, 1), (1, 1), (1, -1)))
+WAVEVECTORS = (
+    ((0,), (1,), (2,)),
+    ((0, 0), (1, 0), (0, 1), (1, 1), (1, -1)),
+)
 
 
 def _random_score(
@@ -53,15 +58,18 @@ def _derivatives(grid: Grid, order: int) -> list[np.ndarray]:
     """
     matrices = []
     for i, axis in enumerate(grid.axes):
-        symbol = (2j * np.pi * np.fft.fftfreq(axis.n, axis.length / axis.n)) ** order
+        frequencies = np.fft.fftfreq(axis.n, axis.length / axis.n)
+        symbol = (2j * np.pi * frequencies) ** order
+        # The transform of each unit vector gives a column of the matrix.
+        units = np.fft.fft(np.eye(axis.n), axis=0)
+        waves = symbol[:, None] * units
         # The highest cosine of an even number of nodes has an odd derivative of zero at
         # all nodes: the imaginary part.
-        matrix = np.fft.ifft(
-            symbol[:, None] * np.fft.fft(np.eye(axis.n), axis=0), axis=0
-        ).real
-        before = int(np.prod(grid.shape[:i]))
-        after = int(np.prod(grid.shape[i + 1 :]))
-        matrices.append(np.kron(np.kron(np.eye(before), matrix), np.eye(after)))
+        matrix = np.fft.ifft(waves, axis=0).real
+        # The identity on the axes before and after.
+        before = np.eye(int(np.prod(grid.shape[:i])))
+        after = np.eye(int(np.prod(grid.shape[i + 1 :])))
+        matrices.append(np.kron(np.kron(before, matrix), after))
     return matrices
 
 
@@ -101,14 +109,12 @@ def divergence(
     density = np.asarray(found.density).ravel()
     derivatives = _derivatives(grid, 1)
     rest = _rest(grid, score, density, derivatives)
-    flow = sum(
-        derivative @ (density * component)
-        for derivative, component in zip(derivatives, rest, strict=True)
-    )
+    pairs = zip(derivatives, rest, strict=True)
+    flow = sum(derivative @ (density * component) for derivative, component in pairs)
+    if case.control:
+        flow = 0
     square = density * np.sum(rest**2, axis=0) / 2
-    return (0 if case.control else flow) + square, 2 * float(
-        found.ground_energy
-    ) * density
+    return flow + square, 2 * float(found.ground_energy) * density
 
 
 @claim(
@@ -145,14 +151,18 @@ def distance(
     derivatives = _derivatives(grid, 1)
     rest = _rest(grid, score, density, derivatives)
     weights = weights_on(grid).ravel()
-    excess = np.sum(weights * sampled * np.sum(rest**2, axis=0)) - 4 * float(
-        found.ground_energy
-    )
+    mean_square = np.sum(weights * sampled * np.sum(rest**2, axis=0))
+    excess = mean_square - 4 * float(found.ground_energy)
+    # The Hamiltonian of rho: its lowest level is zero, its second the gap.
     laplacian = sum(_derivatives(grid, 2))
     wave = np.sqrt(density)
-    gap = np.linalg.eigvalsh(np.diag(laplacian @ wave / wave) - laplacian)[1]
-    half = np.sum(weights * (np.sqrt(sampled) - np.sqrt(density)) ** 2) / 2
-    return half * (2 - half), excess / (8 * gap * (2 if case.control else 1))
+    hamiltonian = np.diag(laplacian @ wave / wave) - laplacian
+    gap = np.linalg.eigvalsh(hamiltonian)[1]
+    # With h = int (sqrt mu - sqrt rho)^2 / 2 this is h (2 - h), where nothing cancels.
+    difference = np.sqrt(sampled) - np.sqrt(density)
+    half = np.sum(weights * difference**2) / 2
+    factor = 2 if case.control else 1
+    return half * (2 - half), excess / (8 * gap * factor)
 
 
 class Rotation(eqx.Module):
@@ -163,7 +173,8 @@ class Rotation(eqx.Module):
 
     def __call__(self, x: Array) -> Array:
         """`(2,)`."""
-        return -x / self.variance + self.curl * jnp.stack([-x[1], x[0]])
+        turned = jnp.stack([-x[1], x[0]])
+        return -x / self.variance + self.curl * turned
 
 
 @claim(
@@ -186,18 +197,13 @@ def rotation(case: Case, *, variance: float = 0.8, axis: Axis = PLANE) -> Measur
     score = Rotation(jnp.asarray(variance), jnp.asarray(case.value))
     found = reconstruct(score, grid, check=False)
     weights = weights_on(grid)
-    square = np.add.outer(grid.axes[0].nodes ** 2, grid.axes[1].nodes ** 2) / 2
-    variances = [
-        np.sum(weights * square * np.asarray(p))
-        for p in (found.density, found.stationary)
-    ]
+    # Both densities are round: the mean of x^2 and y^2 is the variance of either.
+    first, second = (axis.nodes for axis in grid.axes)
+    square = np.add.outer(first**2, second**2) / 2
+    densities = (found.density, found.stationary)
+    variances = [np.sum(weights * square * np.asarray(p)) for p in densities]
     frequency = np.sqrt(1 / variance**2 + case.value**2)
-    exact = [
-        frequency - 1 / variance,
-        frequency,
-        variance if case.control else 1 / frequency,
-        variance,
-    ]
-    return np.array(
-        [float(found.ground_energy), float(found.gap), *variances]
-    ), np.array(exact)
+    ground_variance = variance if case.control else 1 / frequency
+    exact = [frequency - 1 / variance, frequency, ground_variance, variance]
+    measured = [float(found.ground_energy), float(found.gap), *variances]
+    return np.array(measured), np.array(exact)

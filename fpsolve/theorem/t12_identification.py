@@ -1,6 +1,7 @@
 """T12: the score of the density of a ground state identifies the Hamiltonian.
 
-    H = -D Lap + V,    H psi_0 = E_0 psi_0,    s = grad log psi_0^2    ==>    V - E_0 = D (div s / 2 + |s|^2 / 4)
+    H = -D Lap + V,    H psi_0 = E_0 psi_0,    s = grad log psi_0^2
+    ==>    V - E_0 = D (div s / 2 + |s|^2 / 4)
 
 so that the density alone gives all levels E_n - E_0. For coupled oscillators, V =
 x.Kx/2 with D = 1/2, the score is -2 sqrt(K) x, and the levels are sums of the
@@ -55,7 +56,13 @@ def levels_of_density(
     random = case.random()
     convex = random_convex(random)
     energy = Landscape(float(convex.stiffness), convex.ramps, random_waves(random, 1.0))
-    found = reconstruct(Score(energy), grid, diffusion=diffusion, k=levels, check=False)
+    found = reconstruct(
+        Score(energy),
+        grid,
+        diffusion=diffusion,
+        k=levels,
+        check=False,
+    )
     slope, curvature = values_on(grid, Derivatives(energy)).T
     # s = -U', so that div s = -U''.
     sign = -1 if case.control else 1
@@ -99,14 +106,25 @@ def oscillators(
     grid = case.grid(axis, axis)
     matrix = np.asarray(stiffness)
     if case.value != "coupled":
+        # A random direction, with the eigenvalues low + high along it and low across.
         angle, low, high = case.random().uniform((0, 1, 1), (np.pi, 2, 6))
         along = np.array([np.cos(angle), np.sin(angle)])
         matrix = low * np.eye(2) + high * np.outer(along, along)
     squares, directions = np.linalg.eigh(matrix)
     frequencies = np.sqrt(squares)
     share = 1 if case.control else 2
-    score = Linear(jnp.asarray(share * (directions * frequencies) @ directions.T))
-    found = reconstruct(score, grid, diffusion=0.5, k=levels, check=False)
+    # 2 sqrt(K), by its eigenvectors.
+    matrix_of_score = share * (directions * frequencies) @ directions.T
+    score = Linear(jnp.asarray(matrix_of_score))
+    found = reconstruct(
+        score,
+        grid,
+        diffusion=0.5,
+        k=levels,
+        check=False,
+    )
+    # No level among the lowest has more quanta in one oscillator than `levels` - 1.
     quanta = np.arange(levels)
     sums = np.add.outer(quanta * frequencies[0], quanta * frequencies[1])
-    return np.asarray(found.spectrum.values), np.sort(sums.ravel())[:levels]
+    lowest = np.sort(sums.ravel())[:levels]
+    return np.asarray(found.spectrum.values), lowest

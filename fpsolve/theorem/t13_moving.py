@@ -1,11 +1,11 @@
 """T13: the correspondence for a time-dependent potential, and the extra term that it
 needs.
 
-    p = sqrt(pi_t) psi   <=>   d_t psi = -H_t psi - (kappa/2) a_t psi,   a_t = d_t log pi_t,   kappa = +1
+    p = sqrt(pi_t) psi   <=>   d_t psi = -H_t psi - (kappa/2) a_t psi,   kappa = +1
 
-kappa = 0 is the pure imaginary-time Schrödinger equation, a different law at finite
-speed (control N2); for kappa = -1 psi stays sqrt(pi_t) at any speed (Jarzynski's
-weights).
+with a_t = d_t log pi_t. kappa = 0 is the pure imaginary-time Schrödinger equation, a
+different law at finite speed (control N2); for kappa = -1 psi stays sqrt(pi_t) at any
+speed (Jarzynski's weights).
 
 Reference: Jarzynski, Phys. Rev. Lett. 78 (1997) 2690, for kappa = -1.
 """
@@ -34,19 +34,18 @@ def evolve_wave(
     """Waves `(T, n)` at `times` by the equation with that kappa in a Fourier basis,
     each divided by its integral.
     """
-    image = equation.schrodinger(kappa)
-    waves = np.asarray(
-        evolve(
-            image,
-            wave,
-            times,
-            grid=grid,
-            scheme=Spectral(),
-            tol=CONSTANTS.integrator_tol,
-            check=False,
-        ).values
+    run = evolve(
+        equation.schrodinger(kappa),
+        wave,
+        times,
+        grid=grid,
+        scheme=Spectral(),
+        tol=CONSTANTS.integrator_tol,
+        check=False,
     )
-    return waves / (waves @ grid.axes[0].weights)[:, None]
+    waves = np.asarray(run.values)
+    integrals = waves @ grid.axes[0].weights
+    return waves / integrals[:, None]
 
 
 def sqrt_gibbs_at(
@@ -55,16 +54,15 @@ def sqrt_gibbs_at(
     """sqrt(pi_t) `(T, n)` by numpy."""
     heights = np.stack([values_on(grid, equation.energy, t) for t in times])
     # U less its minimum: exp(-U/2D) itself may overflow.
-    sqrt_pi = np.exp(
-        -(heights - heights.min(axis=1, keepdims=True))
-        / (2 * float(equation.diffusion))
-    )
-    return sqrt_pi / np.sqrt(sqrt_pi**2 @ grid.axes[0].weights)[:, None]
+    lowest = heights.min(axis=1, keepdims=True)
+    sqrt_pi = np.exp(-(heights - lowest) / (2 * float(equation.diffusion)))
+    norms = np.sqrt(sqrt_pi**2 @ grid.axes[0].weights)
+    return sqrt_pi / norms[:, None]
 
 
-def density_of(root: np.ndarray, wave: np.ndarray, grid: Grid) -> np.ndarray:
-    """sqrt(pi_t) psi `(T, n)`, normalised: a wave of kappa = 0 does not conserve mass."""
-    product = root * wave
+def density_of(sqrt_pi: np.ndarray, wave: np.ndarray, grid: Grid) -> np.ndarray:
+    """sqrt(pi_t) psi `(T, n)`, normalised: kappa = 0 does not conserve mass."""
+    product = sqrt_pi * wave
     return product / (product @ grid.axes[0].weights)[:, None]
 
 
@@ -93,13 +91,14 @@ def moving_pictures(
     both = correspondence(
         equation, first, times, grid=grid, scheme=ScharfetterGummel(), check=False
     )
-    root = sqrt_gibbs_at(equation, times, grid)
+    density = np.asarray(both.density)
+    sqrt_pi = sqrt_gibbs_at(equation, times, grid)
     if not case.control:
-        return np.asarray(both.density), root * np.asarray(both.wave)
-    wave = jnp.asarray(first / sqrt_gibbs_at(equation, (0.0,), grid)[0])
-    return np.asarray(both.density), density_of(
-        root, evolve_wave(equation, wave, times, grid, 0.0), grid
-    )
+        return density, sqrt_pi * np.asarray(both.wave)
+    # The wave of kappa = 0 from the same start.
+    start_wave = jnp.asarray(first / sqrt_gibbs_at(equation, (0.0,), grid)[0])
+    waves = evolve_wave(equation, start_wave, times, grid, 0.0)
+    return density, density_of(sqrt_pi, waves, grid)
 
 
 @claim(
@@ -124,13 +123,23 @@ def moving_wave(
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(axis)
     first = density_on(grid, start)
-    options = {"scheme": Spectral(), "tol": CONSTANTS.integrator_tol, "check": False}
-    density = evolve(equation, jnp.asarray(first), times, grid=grid, **options).values
+    options = {
+        "scheme": Spectral(),
+        "tol": CONSTANTS.integrator_tol,
+        "check": False,
+    }
+    density = evolve(
+        equation,
+        jnp.asarray(first),
+        times,
+        grid=grid,
+        **options,
+    ).values
     wave = jnp.asarray(first / sqrt_gibbs_at(equation, (0.0,), grid)[0])
-    waves = evolve_wave(equation, wave, times, grid, 0.0 if case.control else 1.0)
-    return np.asarray(density), density_of(
-        sqrt_gibbs_at(equation, times, grid), waves, grid
-    )
+    kappa = 0.0 if case.control else 1.0
+    waves = evolve_wave(equation, wave, times, grid, kappa)
+    sqrt_pi = sqrt_gibbs_at(equation, times, grid)
+    return np.asarray(density), density_of(sqrt_pi, waves, grid)
 
 
 @claim(
@@ -154,6 +163,7 @@ def weights(
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(axis)
     first = jnp.asarray(sqrt_gibbs_at(equation, (0.0,), grid)[0])
-    wave = evolve_wave(equation, first, times, grid, 0.0 if case.control else -1.0)
+    kappa = 0.0 if case.control else -1.0
+    wave = evolve_wave(equation, first, times, grid, kappa)
     steady = sqrt_gibbs_at(equation, times, grid)
     return wave, steady / (steady @ grid.axes[0].weights)[:, None]

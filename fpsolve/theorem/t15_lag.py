@@ -1,6 +1,7 @@
 """T15: the adiabatic theorem in chi2, as an inequality at any speed.
 
-    x = sqrt(chi2(p_t|pi_t))      x' <= -(gap_t - M_t/2) x + |a_t|      a = d_t log pi, M = max(-a), |a|^2 = E_pi a^2
+    x = sqrt(chi2(p_t|pi_t)),      x' <= -(gap_t - M_t/2) x + |a_t|
+    a = d_t log pi,      M = max(-a),      |a|^2 = E_pi a^2
 
 It follows from d/dt chi2 = -2<eta, H eta> - 2 E[h a] - E[h^2 a] with h = p/pi - 1 and
 eta = sqrt(pi) h. For slow driving along the slowest mode it is an equality. Control N5:
@@ -30,6 +31,7 @@ from .problems import values_on
 def random_tilting(case: Case) -> Tilting:
     """Two wells under bounded driving of random shape, speed and schedule."""
     random = case.random()
+    # The arguments are drawn in this order, which decides what a seed gives.
     return Tilting(
         total=np.exp(random.uniform(np.log(2.0), np.log(20.0))),
         height=random.uniform(0.5, 1.2),
@@ -37,6 +39,7 @@ def random_tilting(case: Case) -> Tilting:
         wave=random.uniform(-0.4, 0.4),
         wavenumber=random.uniform(0.5, 3.0),
         phase=random.uniform(0.0, 2 * np.pi),
+        # Sorted, so that the schedule rises.
         coefficients=(0.0, *np.sort(random.uniform(0.0, 1.0, 2)).tolist(), 1.0),
     )
 
@@ -50,7 +53,9 @@ def lag_bound(
     # The constants are smooth in λ: a polynomial through 33 values has them to about
     # 1e-9.
     degree = 32
-    nodes = (1 - np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))) / 2
+    # Chebyshev points, mapped to [0, 1].
+    angles = np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1)
+    nodes = (1 - np.cos(angles)) / 2
     numbers = chain(potential, diffusion, grid, nodes)
     fit = np.polynomial.Chebyshev.fit
     gap, drive, decrease = (
@@ -59,7 +64,9 @@ def lag_bound(
     )
     mesh = np.linspace(0.0, float(potential.schedule.total), 4001)
     lam, speed = schedule_at(potential.schedule, mesh)
-    x = integrate(mesh, gap(lam) - speed * decrease(lam) / 2, speed * drive(lam))
+    # a = λ' ell: M and |a| are those in λ times the speed.
+    decay = gap(lam) - speed * decrease(lam) / 2
+    x = integrate(mesh, decay, speed * drive(lam))
     return np.interp(times, mesh, x)
 
 
@@ -69,7 +76,9 @@ def lag_bound(
     kind="inequality",
     allowed=1e-5,  # of the steps in time and of the integration of the bound
     control=("N5", "x ≤ |a|/gap is false for a normal density dragged at finite speed"),
-    hypotheses="bounded driving, M finite; a gap at every t; p starts as the Gibbs density",
+    hypotheses=(
+        "bounded driving, M finite; a gap at every t; p starts as the Gibbs density"
+    ),
     source=(
         "leading term: Halmos and Hanin, arXiv 2606.05217, theorem 1; with M: derived "
         "in the theory of this library"
@@ -97,10 +106,12 @@ def adiabatic(
 
 
 def _dragged(case: Case, speed: float) -> Measured:
-    """x of a normal density that is dragged, in its steady state, and |a|/gap = speed."""
+    """x of a dragged normal density in its steady state, and |a|/gap = speed."""
     grid = case.grid(Line(-6.0, 12.0, 64))
     potential = Dragged(1.0, speed)
     times = (5.0, 6.0)
-    steady = gibbs(values_on(grid, potential, np.asarray([0.0, *times])).T, 1.0, grid)
+    # The energies have the nodes first, the times last.
+    energies = values_on(grid, potential, np.asarray([0.0, *times])).T
+    steady = gibbs(energies, 1.0, grid)
     density = evolve_driven(potential, 1.0, steady[0], times, grid)
     return chi(density, steady[1:], grid), np.full(2, speed)

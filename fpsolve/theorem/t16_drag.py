@@ -43,7 +43,9 @@ def sqrt_entropy(
     `used`, from pi_0.
     """
     grid = case.grid(BOX)
-    steady = gibbs(values_on(grid, true, np.asarray([0.0, *times])).T, diffusion, grid)
+    # The energies have the nodes first, the times last.
+    energies = values_on(grid, true, np.asarray([0.0, *times])).T
+    steady = gibbs(energies, diffusion, grid)
     density = evolve_driven(used, diffusion, steady[0], times, grid)
     return np.sqrt(relative_entropy(density, steady[1:], grid))
 
@@ -82,21 +84,21 @@ def drag(
         speed = random.uniform(0.0, 0.9)
         ridge = random.uniform(0.2, 1.0)
         ridge_speed = random.uniform(0.0, 0.9)
-    potential = Dragged(stiffness, speed, ridge=ridge, ridge_speed=ridge_speed)
+    potential = Dragged(
+        stiffness,
+        speed,
+        ridge=ridge,
+        ridge_speed=ridge_speed,
+    )
     # d_x d_t U = -stiffness speed - ridge ridge_speed sech^2, of which both terms are
     # negative.
     slope = (stiffness * speed + ridge * ridge_speed) / diffusion
     rho = stiffness / diffusion * (CONSTANTS.wrong_rho if case.control else 1.0)
-    bound = (
-        slope
-        / (np.sqrt(2 * rho) * diffusion * rho)
-        * -np.expm1(-diffusion * rho * np.asarray(times))
-    )
-    return (
-        sqrt_entropy(case, potential, potential, diffusion, times),
-        bound,
-        by_cells(case, stiffness / diffusion),
-    )
+    # The solution from y = 0: its limit times 1 - e^{-D rho t}.
+    limit = slope / (np.sqrt(2 * rho) * diffusion * rho)
+    bound = limit * -np.expm1(-diffusion * rho * np.asarray(times))
+    found = sqrt_entropy(case, potential, potential, diffusion, times)
+    return found, bound, by_cells(case, stiffness / diffusion)
 
 
 @claim(
@@ -141,14 +143,10 @@ def wrong_score(
         }
     rho = stiffness / diffusion
     slope = stiffness * speed / diffusion
-    bound = slope / (np.sqrt(2) * diffusion * rho**1.5) + (
-        0.0 if case.control else error / np.sqrt(2 * rho)
-    )
-    found = sqrt_entropy(
-        case,
-        Dragged(stiffness, speed),
-        Dragged(stiffness, speed, **wrong),
-        diffusion,
-        times,
-    )
+    lag = slope / (np.sqrt(2) * diffusion * rho**1.5)
+    by_score = 0.0 if case.control else error / np.sqrt(2 * rho)
+    bound = lag + by_score
+    true = Dragged(stiffness, speed)
+    used = Dragged(stiffness, speed, **wrong)
+    found = sqrt_entropy(case, true, used, diffusion, times)
     return found, np.full(2, bound), by_cells(case, rho)

@@ -1,12 +1,13 @@
 """T18: how the lag at the end of a slow process depends on its time T. T19: that time
 is inverse to the gap.
 
-    x(T) = |H^-1 ell sqrt(pi)| λ'(1)/T + O(T^-2)      x = sqrt(chi2(p|pi)), λ as a function of u = t/T, ell = d_λ log pi
+    x(T) = |H^-1 ell sqrt(pi)| λ'(1)/T + O(T^-2),      x = sqrt(chi2(p|pi))
 
-If n derivatives of λ vanish at u = 1 then x = O(T^-(n+1)). Those at the start do not
-matter: their effect decays as exp(-int gap dt). Where ell sqrt(pi) is the slowest mode,
-x = λ'(1) |ell| / (gap T) to first order. Control N9: driving that keeps a symmetry
-which the slowest mode breaks does not see the gap.
+with λ as a function of u = t/T, and ell = d_λ log pi. If n derivatives of λ vanish at u
+= 1 then x = O(T^-(n+1)). Those at the start do not matter: their effect decays as
+exp(-int gap dt). Where ell sqrt(pi) is the slowest mode, x = λ'(1) |ell| / (gap T) to
+first order. Control N9: driving that keeps a symmetry which the slowest mode breaks
+does not see the gap.
 """
 
 import equinox as eqx
@@ -42,7 +43,9 @@ def end_lag(potential: Tilting, diffusion: float, grid: Grid) -> float:
     """x at the end of a process that starts at its Gibbs density."""
     total = float(potential.schedule.total)
     steady = tilted_gibbs(potential, diffusion, grid, (0.0, total))
-    density = evolve_driven(potential, diffusion, steady[0], (0.5 * total, total), grid)
+    # Two times, as everywhere: one program serves all of these theorems.
+    times = (0.5 * total, total)
+    density = evolve_driven(potential, diffusion, steady[0], times, grid)
     return float(chi(density[1], steady[1], grid))
 
 
@@ -69,12 +72,11 @@ def end_order(
     case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: Axis = WELLS
 ) -> Measured:
     """x after the time `case.size`, and 0."""
+    # The last two coefficients of Bernstein are equal where λ'(1) = 0, the first two
+    # where λ'(0) = 0.
     coefficients = (0.0, 0.0, 0.5, 1.0) if case.control else (0.0, 0.5, 1.0, 1.0)
-    return end_lag(
-        Tilting(float(case.size), slope=slope, coefficients=coefficients),
-        diffusion,
-        case.grid(axis),
-    ), 0.0
+    potential = Tilting(float(case.size), slope=slope, coefficients=coefficients)
+    return end_lag(potential, diffusion, case.grid(axis)), 0.0
 
 
 @claim(
@@ -94,12 +96,10 @@ def end_order_second(
     case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: Axis = WELLS
 ) -> Measured:
     """x after the time `case.size`, and 0."""
+    # Three equal coefficients at an end: λ' and λ'' vanish there.
     coefficients = (0.0, 0.0, 0.0, 1.0) if case.control else (0.0, 1.0, 1.0, 1.0)
-    return end_lag(
-        Tilting(float(case.size), slope=slope, coefficients=coefficients),
-        diffusion,
-        case.grid(axis),
-    ), 0.0
+    potential = Tilting(float(case.size), slope=slope, coefficients=coefficients)
+    return end_lag(potential, diffusion, case.grid(axis)), 0.0
 
 
 @claim(
@@ -122,7 +122,12 @@ def limit_of_lag(
 ) -> Measured:
     """T x(T), and its limit."""
     # cos 3x moves more modes than the slowest.
-    potential = Tilting(float(case.size), slope=slope, wave=wave, wavenumber=3.0)
+    potential = Tilting(
+        float(case.size),
+        slope=slope,
+        wave=wave,
+        wavenumber=3.0,
+    )
     grid = case.grid(axis)
     end = chain(potential, diffusion, grid, [1.0])
     limit = end.drive / end.gap if case.control else end.lag
@@ -149,14 +154,13 @@ def time_by_gap(case: Case, *, factor: float = 20.0, axis: Axis = WELLS) -> Meas
     grid = case.grid(axis)
     # cos(pi x) raises the barrier between the wells and is even.
     slope, wave = (0.0, 0.3) if case.control else (0.5, 0.0)
-    end = chain(
-        Tilting(1.0, slope=slope, wave=wave, wavenumber=np.pi), case.value, grid, [1.0]
-    )
+    # The chain at λ = 1 does not depend on the time that it takes to get there.
+    at_end = Tilting(1.0, slope=slope, wave=wave, wavenumber=np.pi)
+    end = chain(at_end, case.value, grid, [1.0])
     first_order = float(end.drive[0] / end.gap[0])
     total = factor * first_order
-    return first_order / total, end_lag(
-        Tilting(total, slope=slope, wave=wave, wavenumber=np.pi), case.value, grid
-    )
+    slow = Tilting(total, slope=slope, wave=wave, wavenumber=np.pi)
+    return first_order / total, end_lag(slow, case.value, grid)
 
 
 @claim(
@@ -183,10 +187,10 @@ def mixing(case: Case, *, height: float = 1.0, axis: Axis = WELLS) -> Measured:
     equation = FokkerPlanck(potential, case.value)
     energy = values_on(grid, potential)
     steady = gibbs(energy, case.value, grid)
-    levels, vectors = np.linalg.eigh(
-        chain_hamiltonian(energy, case.value, float(weights[0]))
-    )
+    hamiltonian = chain_hamiltonian(energy, case.value, float(weights[0]))
+    levels, vectors = np.linalg.eigh(hamiltonian)
     gap = levels[1] / (CONSTANTS.wrong_gap if case.control else 1.0)
+    # |f| = |psi_1 / psi_0|, from the orthonormal basis of the cells.
     slowest = np.abs(vectors[:, 1]) / np.sqrt(weights * steady)
     # All of the left well, and nothing of the right one.
     start = np.where(grid.axes[0].nodes < 0, steady, 0.0)
@@ -205,4 +209,5 @@ def mixing(case: Case, *, height: float = 1.0, axis: Axis = WELLS) -> Measured:
     )
     density = np.asarray(found.values)
     share = (start * weights) @ slowest / np.max(slowest)
-    return share * np.exp(-gap * times) / 2, np.abs(density - steady) @ weights / 2
+    total_variation = np.abs(density - steady) @ weights / 2
+    return share * np.exp(-gap * times) / 2, total_variation

@@ -1,6 +1,7 @@
 """T20: counterdiabatic transport follows the Gibbs density exactly at any speed.
 
-    d_t p = L_t p - div(v_t p),   d_t pi_t = -div(pi_t v_t)      p = sqrt(pi_t) psi,  d_t psi = -(H_t + G_t) psi
+    d_t p = L_t p - div(v_t p),      d_t pi_t = -div(pi_t v_t)
+    p = sqrt(pi_t) psi,              d_t psi = -(H_t + G_t) psi
 
 with G = v grad + (div v)/2 antisymmetric: the term a/2 of theorem T13 cancels, only H
 changes |psi|, and chi2(p|pi_t) <= exp(-2 int gap dt) chi2(0) has no adiabatic term.
@@ -82,13 +83,18 @@ def flow(case: Case, *, diffusion: float = 0.5, axis: Axis = WELLS) -> Measured:
     lam, speed = schedule_at(potential.schedule, t)
     steady = gibbs(start + lam * driving, diffusion, grid)
     weights = grid.axes[0].weights
-    rate = -speed * (driving - weights @ (steady * driving)) / diffusion
+    mean = weights @ (steady * driving)
+    rate = -speed * (driving - mean) / diffusion  # a = d_t log pi
     operator = velocity(FokkerPlanck(potential, diffusion), grid, t).operator
-    u, w = case.random("waves").normal(size=(2, grid.size)) * np.sqrt(steady)
-    moved = np.asarray(operator.wave(jnp.asarray(np.stack([np.sqrt(steady), u, w]))))
+    sqrt_pi = np.sqrt(steady)
+    # Random waves that vanish at the ends as sqrt(pi) does.
+    u, w = case.random("waves").normal(size=(2, grid.size)) * sqrt_pi
+    waves = jnp.asarray(np.stack([sqrt_pi, u, w]))
+    moved = np.asarray(operator.wave(waves))
     factor = CONSTANTS.wrong_velocity if case.control else 1.0
     left = np.append(factor * moved[0], weights @ (u * moved[2]))
-    return left, np.append(-rate * np.sqrt(steady) / 2, -weights @ (moved[1] * w))
+    right = np.append(-rate * sqrt_pi / 2, -weights @ (moved[1] * w))
+    return left, right
 
 
 @claim(
@@ -106,11 +112,8 @@ def decay(
 ) -> Measured:
     """sqrt(chi2) at two times, and its bound."""
     grid = case.grid(axis)
-    potential = (
-        Tilting(total, slope=0.15)
-        if case.value == "slowest mode"
-        else random_tilting(case)
-    )
+    is_slowest = case.value == "slowest mode"
+    potential = Tilting(total, slope=0.15) if is_slowest else random_tilting(case)
     end = float(potential.schedule.total)
     times = (0.5 * end, end)
     steady = tilted_gibbs(potential, diffusion, grid, (0.0, *times))
@@ -118,33 +121,25 @@ def decay(
     # sqrt(pi) plus a twentieth of the slowest mode, or of a random mixture of the
     # lowest ones.
     energy = driven_energies(potential, grid)[0]
-    modes = (
-        np.linalg.eigh(chain_hamiltonian(energy, diffusion, float(weights[0])))[1]
-        / np.sqrt(weights)[:, None]
-    )
-    mixture = (
-        np.ones(1)
-        if case.value == "slowest mode"
-        else case.random("modes").normal(size=3)
-    )
-    added = modes[:, 1 : 1 + len(mixture)] @ mixture / np.linalg.norm(mixture)
+    hamiltonian = chain_hamiltonian(energy, diffusion, float(weights[0]))
+    modes = np.linalg.eigh(hamiltonian)[1] / np.sqrt(weights)[:, None]
+    mixture = np.ones(1) if is_slowest else case.random("modes").normal(size=3)
+    # Mode 0 is sqrt(pi) itself.
+    excited = modes[:, 1 : 1 + len(mixture)]
+    added = excited @ mixture / np.linalg.norm(mixture)
     start = steady[0] + 0.05 * np.sqrt(steady[0]) * added
     if case.control:
         density = evolve_driven(potential, diffusion, start, times, grid)
     else:
         process = FokkerPlanck(potential, diffusion)
-        density = np.asarray(
-            evolve_counterdiabatic(
-                process, grid, jnp.asarray(start), times, 1e-6
-            ).values
-        )
+        run = evolve_counterdiabatic(process, grid, jnp.asarray(start), times, 1e-6)
+        density = np.asarray(run.values)
+    # The integral of the gap by the trapezoidal rule, at the middle and at the end.
     mesh = np.linspace(0.0, end, 201)
-    gap = chain(
-        potential, diffusion, grid, schedule_at(potential.schedule, mesh)[0]
-    ).gap
-    exponent = np.concatenate(
-        [[0.0], np.cumsum((gap[1:] + gap[:-1]) / 2 * np.diff(mesh))]
-    )[[100, 200]]
-    return chi(density, steady[1:], grid), chi(start, steady[0], grid) * np.exp(
-        -exponent
-    )
+    lambdas = schedule_at(potential.schedule, mesh)[0]
+    gap = chain(potential, diffusion, grid, lambdas).gap
+    pieces = (gap[1:] + gap[:-1]) / 2 * np.diff(mesh)
+    integral = np.concatenate([[0.0], np.cumsum(pieces)])
+    exponent = integral[[100, 200]]
+    first = chi(start, steady[0], grid)
+    return chi(density, steady[1:], grid), first * np.exp(-exponent)

@@ -2,7 +2,8 @@
 
 With f = sqrt(pi) d_λ log pi and the gap of H, at every λ
 
-    (d) |H^-1 f|  <=  (c) |H^-1/2 f| / sqrt(gap)  <=  (a) |f| / gap  <=  (b) |H^1/2 f| / gap^(3/2)
+    (d) |H^-1 f|  <=  (c) |H^-1/2 f| / sqrt(gap)
+                  <=  (a) |f| / gap  <=  (b) |H^1/2 f| / gap^(3/2)
 
 with equality where f is a mode of rate gap, as for a normal density that is moved. A
 schedule of time T minimises J = int g λ'^2 dt, g one of the costs squared, with sqrt(g)
@@ -42,19 +43,26 @@ class Wells(eqx.Module):
 
     def __call__(self, x: Array) -> Array:
         """U at the point x `(1,)`."""
-        bump = self.bump * jnp.exp(-((x[0] - self.center) ** 2) / 2)
-        return self.stiffness * x[0] ** 2 / 2 + bump + self.tilt * x[0]
+        offset = x[0] - self.center
+        bump = self.bump * jnp.exp(-(offset**2) / 2)
+        harmonic = self.stiffness * x[0] ** 2 / 2
+        return harmonic + bump + self.tilt * x[0]
 
 
 def random_wells(random: np.random.Generator) -> Wells:
     """One well or two."""
-    numbers = random.uniform([0.8, 0.0, -0.5, -0.5], [2.0, 4.0, 0.5, 0.5])
+    # In the order of the fields: stiffness, bump, center, tilt.
+    least = [0.8, 0.0, -0.5, -0.5]
+    largest = [2.0, 4.0, 0.5, 0.5]
+    numbers = random.uniform(least, largest)
     return Wells(*(jnp.asarray(number) for number in numbers))
 
 
 def normal_path(stiffness: tuple[float, float], centers: tuple[float, float]) -> Mix:
     """The straight path between two harmonic wells."""
-    return Mix(Harmonic(stiffness[0], centers[0]), Harmonic(stiffness[1], centers[1]))
+    start = Harmonic(stiffness[0], centers[0])
+    end = Harmonic(stiffness[1], centers[1])
+    return Mix(start, end)
 
 
 def normal_costs(
@@ -69,7 +77,9 @@ def normal_costs(
     With k, m and s^2 = D/k, d_λ log pi = (m'/s) h_1 + (sqrt(2) s'/s) h_2, of which the
     Hermite functions h_1 and h_2 are modes of rates k and 2k.
     """
-    (k0, k1), (m0, m1) = stiffness, centers
+    k0, k1 = stiffness
+    m0, m1 = centers
+    # U at λ is harmonic as well, with this stiffness and this centre.
     k = (1 - lam) * k0 + lam * k1
     mean = ((1 - lam) * k0 * m0 + lam * k1 * m1) / k
     mean_slope = (k1 * m1 - k0 * m0) / k - mean * (k1 - k0) / k
@@ -78,9 +88,15 @@ def normal_costs(
 
     def norm(power: int | float) -> np.ndarray:
         """|H^power f|"""
-        return np.sqrt(first**2 * k ** (2 * power) + second**2 * (2 * k) ** (2 * power))
+        # The modes h_1 and h_2 are orthogonal.
+        by_first = first**2 * k ** (2 * power)
+        by_second = second**2 * (2 * k) ** (2 * power)
+        return np.sqrt(by_first + by_second)
 
-    return np.stack([norm(0) / k, norm(0.5) / k**1.5, norm(-0.5), norm(-1)])
+    # The gap is k. The cost (c) is given without its division by sqrt(gap).
+    bound = norm(0) / k
+    score = norm(0.5) / k**1.5
+    return np.stack([bound, score, norm(-0.5), norm(-1)])
 
 
 @claim(
@@ -107,14 +123,21 @@ def costs_in_order(
     path = Mix(random_wells(random), random_wells(random))
     if case.value == "normal":
         path = normal_path((stiffness, stiffness), (-1.0, 1.0))
-    rates = along(
-        path, grid=case.grid(axis), diffusion=diffusion, tol=1e-6, check=False
-    ).at(LAMBDAS)
-    gap, bound, score, length, exact = (
-        np.asarray(row)
-        for row in (rates.gap, rates.bound, rates.score, rates.wasserstein, rates.exact)
+    grid = case.grid(axis)
+    costs = along(
+        path,
+        grid=grid,
+        diffusion=diffusion,
+        tol=1e-6,
+        check=False,
     )
-    rising = [exact, length / np.sqrt(gap), bound, score]
+    rates = costs.at(LAMBDAS)
+    gap = np.asarray(rates.gap)
+    bound = np.asarray(rates.bound)
+    exact = np.asarray(rates.exact)
+    length = np.asarray(rates.wasserstein) / np.sqrt(gap)
+    # The order (d), (c), (a), (b); each is compared with the next.
+    rising = [exact, length, bound, np.asarray(rates.score)]
     if case.control:
         rising = [exact, bound / gap]
     return np.concatenate(rising[:-1]), np.concatenate(rising[1:])
@@ -140,9 +163,15 @@ def normal(
 ) -> Measured:
     """The four costs at five λ."""
     path = normal_path(stiffness, centers)
-    rates = along(
-        path, grid=case.grid(axis), diffusion=diffusion, tol=1e-7, check=False
-    ).at(LAMBDAS)
+    grid = case.grid(axis)
+    costs = along(
+        path,
+        grid=grid,
+        diffusion=diffusion,
+        tol=1e-7,
+        check=False,
+    )
+    rates = costs.at(LAMBDAS)
     quoted = CONSTANTS.wrong_diffusion * diffusion if case.control else diffusion
     found = np.stack([np.asarray(getattr(rates, cost)) for cost in COSTS])
     return found, normal_costs(LAMBDAS, stiffness, centers, quoted)
@@ -172,24 +201,23 @@ def least_cost(
 ) -> Measured:
     """J of the schedule, and the least J, both with g in closed form."""
     path = normal_path(stiffness, centers)
+    grid = case.grid(axis)
     found = along(
-        path, grid=case.grid(axis), diffusion=diffusion, tol=1e-7, check=False
+        path,
+        grid=grid,
+        diffusion=diffusion,
+        tol=1e-7,
+        check=False,
     )
     schedule = linear(total) if case.control else optimal(found, total, cost=case.value)
     index = COSTS.index(case.value)
+    # One rule of Gauss for both integrals, over [0, total] and over [0, 1].
     nodes, weights = np.polynomial.legendre.leggauss(400)
     times = total * (1 + nodes) / 2
-    lam, speed = np.asarray(schedule(times)), np.asarray(schedule.rate(times))
-    action = np.sum(
-        total
-        / 2
-        * weights
-        * normal_costs(lam, stiffness, centers, diffusion)[index] ** 2
-        * speed**2
-    )
-    length = np.sum(
-        weights
-        / 2
-        * normal_costs((1 + nodes) / 2, stiffness, centers, diffusion)[index]
-    )
+    lam = np.asarray(schedule(times))
+    speed = np.asarray(schedule.rate(times))
+    cost_in_time = normal_costs(lam, stiffness, centers, diffusion)[index]
+    action = np.sum(total / 2 * weights * cost_in_time**2 * speed**2)
+    cost = normal_costs((1 + nodes) / 2, stiffness, centers, diffusion)[index]
+    length = np.sum(weights / 2 * cost)
     return action, length**2 / total

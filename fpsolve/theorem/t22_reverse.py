@@ -1,7 +1,8 @@
 """T22: the reverse process of a diffusion model keeps the marginals p_λ for every level
 of noise.
 
-    dY = [ s - f/(g^2/2) + e s ] dt + sqrt(2e) dW,     dt = (g^2/2) |dλ|,     s = grad log p_λ,  e >= 0
+    dY = [ s - f/(g^2/2) + e s ] dt + sqrt(2e) dW
+    dt = (g^2/2) |dλ|,     s = grad log p_λ,     e >= 0
 
 b the drift, d_t q = -div(b q) + e Lap q has the solution q = p_λ(t): e = 1 is the
 reverse process of Anderson, e = 0 the probability flow. Control: annealed Langevin
@@ -40,7 +41,9 @@ BOX = Line(-8.0, 8.0, 128)
         "no flow",
         "annealed Langevin dynamics, without the flow, does not move p_λ",
     ),
-    hypotheses="a Gaussian mixture under variance-preserving noise, and its exact score",
+    hypotheses=(
+        "a Gaussian mixture under variance-preserving noise, and its exact score"
+    ),
     source=(
         "Anderson, Stoch. Process. Appl. 12 (1982) 313; Song et al., ICLR 2021, "
         "appendix D"
@@ -58,25 +61,25 @@ def marginals(
     x = grid.axes[0].nodes
     # without flow and without noise nothing moves
     noise = max(case.value, 1e-3) if case.control else case.value
-    drift = drifts(
-        mixture.path(), noise, NO_ERROR, not case.control, x, np.asarray(times)
-    )
+    flow = not case.control
+    drift = drifts(mixture.path(), noise, NO_ERROR, flow, x, np.asarray(times))
+    # Times i: the symbol of the derivative.
     wavenumbers = 2j * np.pi * np.fft.fftfreq(grid.size, x[1] - x[0])
     total = exponent(1.0) / 2
+    growth = BETA[1] - BETA[0]
     changes: list[np.ndarray] = []
     moved: list[np.ndarray] = []
     for t, b in zip(times, drift, strict=True):
         # B(λ) = 2 (T - t), a quadratic equation.
-        lam = (
-            np.sqrt(BETA[0] ** 2 + 4 * (BETA[1] - BETA[0]) * (total - t)) - BETA[0]
-        ) / (BETA[1] - BETA[0])
-        rate = (BETA[0] + (BETA[1] - BETA[0]) * lam) / 2
-        # A complex step has the derivative to rounding.
+        root = np.sqrt(BETA[0] ** 2 + 4 * growth * (total - t))
+        lam = (root - BETA[0]) / growth
+        rate = (BETA[0] + growth * lam) / 2
+        # A complex step has the derivative to rounding. The clock runs against λ.
         changes.append(-np.imag(mixture.density(x, lam + 1e-30j)) / 1e-30 / rate)
         p = mixture.density(x, lam)
-        spectrum = wavenumbers**2 * noise * np.fft.fft(p) - wavenumbers * np.fft.fft(
-            b * p
-        )
+        diffused = wavenumbers**2 * noise * np.fft.fft(p)
+        carried = wavenumbers * np.fft.fft(b * p)
+        spectrum = diffused - carried
         moved.append(np.real(np.fft.ifft(spectrum)))
     return np.stack(moved), np.stack(changes)
 
@@ -99,11 +102,12 @@ def law(
     case: Case, *, noise: float = 0.5, bounds: tuple[float, float] = (-5.0, 5.0)
 ) -> Measured:
     """The density at the end, and that of the data."""
-    mixture = Mixture(
-        np.asarray([-0.8, 1.0]), np.asarray([0.4, 0.3]), np.asarray([0.4, 0.6])
-    )
+    means = np.asarray([-0.8, 1.0])
+    variances = np.asarray([0.4, 0.3])
+    mixture = Mixture(means, variances, np.asarray([0.4, 0.6]))
     grid = Grid(Line(*bounds, case.size))
     x = grid.axes[0].nodes
-    return generated(
-        mixture, noise, NO_ERROR, not case.control, grid, 4 * case.size
-    ), mixture.density(x, 0.0)
+    flow = not case.control
+    # Steps in proportion to the cells: both errors are of order 2.
+    found = generated(mixture, noise, NO_ERROR, flow, grid, 4 * case.size)
+    return found, mixture.density(x, 0.0)

@@ -17,7 +17,8 @@ from jaxtyping import Array
 
 from ..core.program import sampling_program
 from ..core.types import Scalar
-from ..diffusion.generation import ReverseProcess, score_error_bound
+from ..diffusion.generation import score_error_bound
+from ..diffusion.reverse_process import ReverseProcess
 from ..grid import Axis, Gaussian, Grid, Line
 from ..path import Noising
 from .base import Case, Measured, claim
@@ -31,9 +32,8 @@ def girsanov(path: Noising, noise: Scalar, error: Wrong, grid: Grid) -> Array:
     """The library's bound for a start at the marginal of noise, which is normal here
     but for 1e-5.
     """
-    return score_error_bound(
-        ReverseProcess(path, noise, error=error), Gaussian(0.0, 1.0), grid
-    )
+    process = ReverseProcess(path, noise, error=error)
+    return score_error_bound(process, Gaussian(0.0, 1.0), grid)
 
 
 @claim(
@@ -45,7 +45,9 @@ def girsanov(path: Noising, noise: Scalar, error: Wrong, grid: Grid) -> Array:
     allowed=0.01,
     control=("1 for (1+e)²/(4e)", "without the factor of the noise the bound is false"),
     hypotheses="as for T22; the error is averaged over the true path",
-    source="Girsanov's theorem; Song et al., Maximum likelihood training (NeurIPS 2021)",
+    source=(
+        "Girsanov's theorem; Song et al., Maximum likelihood training (NeurIPS 2021)"
+    ),
     sweep=("normal", 0, 1, 2, 3, 4),
 )
 def wrong_score(
@@ -53,18 +55,23 @@ def wrong_score(
 ) -> Measured:
     """KL of the data from the law of the sampler, and the library's bound."""
     grid = case.grid(axis)
+    # The case of equality: normal data, and an error like α^e.
     mixture = Mixture(np.zeros(2), np.ones(2), np.full(2, 0.5))
     numbers = np.asarray([size, noise, 0.0, 1.0, 0.0])
     if case.value != "normal":
         random = case.random()
         mixture = random_mixture(case)
         noise = np.exp(random.uniform(np.log(0.4), np.log(4.0)))
-        numbers = random.uniform([-0.4, 0.0, -0.3, 0.3, 0.0], [0.4, 2.0, 0.3, 2.0, 6.0])
+        # In the order of the fields of `Wrong`.
+        least = [-0.4, 0.0, -0.3, 0.3, 0.0]
+        largest = [0.4, 2.0, 0.3, 2.0, 6.0]
+        numbers = random.uniform(least, largest)
     error = Wrong(*(jnp.asarray(number) for number in numbers))
-    x, weights = grid.axes[0].nodes, grid.axes[0].weights
     q = generated(mixture, noise, error, True, grid, 4 * grid.size)
-    p = mixture.density(x, 0.0)
-    entropy = (p * np.log(p / np.maximum(q, np.finfo(float).tiny)) - p + q) @ weights
+    p = mixture.density(grid.axes[0].nodes, 0.0)
+    # The steps are not positive: a tail of q may be at zero or below.
+    log_ratio = np.log(p / np.maximum(q, np.finfo(float).tiny))
+    entropy = (p * log_ratio - p + q) @ grid.axes[0].weights
     bound = float(girsanov(mixture.path(), noise, error, grid))
     if case.control:
         bound = bound / ((1 + noise) ** 2 / (4 * noise))

@@ -1,6 +1,7 @@
 """T24: the gap along the path from data to noise is at least that of a mean of both.
 
-    X_t = alpha X_0 + sigma N,    alpha^2 + sigma^2 = 1    ==>    1/gap_t <= alpha^2 / gap_0 + sigma^2
+    X_t = alpha X_0 + sigma N,    alpha^2 + sigma^2 = 1
+    ==>    1/gap_t <= alpha^2 / gap_0 + sigma^2
 
 because Poincare constants of independent summands add up at most, C(X + Y) <= C(X) +
 C(Y), and C(aX) = a^2 C(X). It is an equality for normal data. Control: noise that goes
@@ -33,21 +34,17 @@ def _mixture_gap(
     (log p)'.
     """
     offsets = (axis.nodes[:, None] - means) / variances
-    parts = np.stack(
-        [
-            normals(axis.nodes, [w], [m], [v])
-            for w, m, v in zip(weights, means, variances, strict=True)
-        ]
-    )
+    rows = zip(weights, means, variances, strict=True)
+    components = [normals(axis.nodes, [w], [m], [v]) for w, m, v in rows]
+    parts = np.stack(components)
+    # The probability of each component at each node.
     shares = (parts / parts.sum(axis=0)).T
     score = -np.sum(shares * offsets, axis=1)
     # p''/p = s' + s^2.
     second = np.sum(shares * (offsets**2 - 1 / variances), axis=1)
-    return float(
-        np.linalg.eigvalsh(fourier_kinetic(axis) + np.diag(second / 2 - score**2 / 4))[
-            1
-        ]
-    )
+    potential = second / 2 - score**2 / 4
+    levels = np.linalg.eigvalsh(fourier_kinetic(axis) + np.diag(potential))
+    return float(levels[1])  # the first is zero, of sqrt(p)
 
 
 @claim(
@@ -82,24 +79,27 @@ def noising(
     if case.value == "normal":
         means = np.array([0.5, 0.5])
         variances = np.array([0.4, 0.4])
-    path = Noising(
-        GaussianMixture(means[:, None], variances, weights),
-        "vp",
-        beta_min=BETA[0],
-        beta_max=BETA[1],
-    )
+    data = GaussianMixture(means[:, None], variances, weights)
+    path = Noising(data, "vp", beta_min=BETA[0], beta_max=BETA[1])
     place = np.asarray(lambdas)
-    squared_alpha = np.exp(-BETA[0] * place - (BETA[1] - BETA[0]) * place**2 / 2)
+    # alpha^2 = e^{-B}, with B the integral of the linear rate beta.
+    growth = BETA[1] - BETA[0]
+    squared_alpha = np.exp(-BETA[0] * place - growth * place**2 / 2)
     gaps = []
     for lam, square in zip(lambdas, squared_alpha, strict=True):
         noisy = path(lam)
         if case.control:
+            # Standard deviations add up where the noise goes with the data.
             widths = np.sqrt(square * variances) + np.sqrt(1 - square)
-            noisy = GaussianMixture(
-                np.sqrt(square) * means[:, None], widths**2, weights
-            )
+            centres = np.sqrt(square) * means[:, None]
+            noisy = GaussianMixture(centres, widths**2, weights)
+        equation = FokkerPlanck(noisy, 1.0)
         modes = spectrum(
-            FokkerPlanck(noisy, 1.0), grid, 2, scheme=Spectral(), check=False
+            equation,
+            grid,
+            2,
+            scheme=Spectral(),
+            check=False,
         )
         gaps.append(float(modes.gap))
     data_gap = _mixture_gap(grid.axes[0], weights, means, variances)

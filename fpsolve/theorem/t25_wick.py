@@ -1,11 +1,12 @@
 """T25, Wick rotation: real and imaginary time are values of one analytic function, f(z)
 = <phi| e^{-zH} |phi>.
 
-    e^{-tau H} = (1 / pi) int d eta e^{-i eta tau H} / (1 + eta^2),    H >= 0,    cut at eta_max: order 1 at E = 0
+    e^{-tau H} = (1 / pi) int d eta e^{-i eta tau H} / (1 + eta^2),    H >= 0
     f(c) = the mean of f over a circle in Re z > 0
 
-Control of the first: a negative level, which comes back as e^{-|E| tau} (N7). Of the
-second: the value at another centre.
+Cut at eta_max the integral is of order 1 at E = 0. Control of the first: a negative
+level, which comes back as e^{-|E| tau} (N7). Of the second: the value at another
+centre.
 
 Reference: Jin, Liu and Yu, arXiv 2404.13585.
 """
@@ -23,9 +24,7 @@ from .problems import Function, values_on
 
 
 def unit_well(x: Array) -> Array:
-    """V = (x^2 - 1) / 2, whose ground state exp(-x^2 / 2) has the level zero at D =
-    1/2.
-    """
+    """V = (x^2 - 1) / 2; its ground state exp(-x^2 / 2) has the level 0 at D = 1/2."""
     return (x[0] ** 2 - 1) / 2
 
 
@@ -69,14 +68,16 @@ def lorentzian_bridge(
     # The depth is an array, so that claim and control are one program.
     equation = Schrodinger(Lowered(potential, jnp.asarray(below)), diffusion)
     start = jnp.asarray(values_on(grid, ground))
+    # The error of the cut is what is measured: it must not fail for it.
     options = {
-        "grid": grid,
         "eta_max": float(case.size),
         "check": False,
         "throw": False,
     }
-    found = lorentzian(equation, start, [time], **options)
-    return np.asarray(found.values[0]), np.exp(below * time) * np.asarray(start)
+    found = lorentzian(equation, start, [time], grid=grid, **options)
+    # The ground state of level -below grows.
+    exact = np.exp(below * time) * np.asarray(start)
+    return np.asarray(found.values[0]), exact
 
 
 @claim(
@@ -108,12 +109,26 @@ def cauchy_mean_value(
     grid = case.grid(axis)
     equation = Schrodinger(potential, diffusion)
     wave = jnp.asarray(values_on(grid, start))
-    circle = cauchy(equation, wave, center, radius, grid=grid, points=points)
+    circle = cauchy(
+        equation,
+        wave,
+        center,
+        radius,
+        grid=grid,
+        points=points,
+    )
     value = circle.center
     if case.control:
-        value = cauchy(
-            equation, wave, elsewhere, radius, grid=grid, points=points
-        ).center
+        other = cauchy(
+            equation,
+            wave,
+            elsewhere,
+            radius,
+            grid=grid,
+            points=points,
+        )
+        value = other.center
+    # Real equation and real wave: f is real on the real axis.
     return np.real(np.asarray(circle.mean)), np.asarray(value)
 
 

@@ -1,7 +1,8 @@
 """T26, the fluid of a wave: the phase and the density of a wave in real time obey the
 equations of Madelung.
 
-    d_t rho = -div(rho v),      d_t S = -D |grad S|^2 - V + D Lap sqrt(rho) / sqrt(rho),      v = 2 D grad S
+    d_t rho = -div(rho v),      v = 2 D grad S
+    d_t S = -D |grad S|^2 - V + D Lap sqrt(rho) / sqrt(rho)
 
 Both left sides are central differences in time of waves that `evolve` returns, so that
 the residuals are of order 2 in their step. Control: with V + 0.01 x the residual of the
@@ -51,7 +52,7 @@ def phase_equation(
     # the density from which the residual counts, relative to the largest
     least: float = 1e-4,
 ) -> Measured:
-    """The difference of the phase in time and the right side, where the density counts."""
+    """The difference of the phase in time, and the right side, where rho counts."""
     grid = Grid(axis)
     x = grid.nodes[0]
     start = jnp.exp(-((x - 0.5) ** 2) / 1.2 + 0.4j * x)
@@ -59,16 +60,24 @@ def phase_equation(
     times = np.asarray([time - step, time, time + step])
     options = {"tol": 1e-11, "check": False}
     equation = Schrodinger(potential, diffusion)
-    before, wave, after = evolve(
-        equation, start, times, grid=grid, wick=math.pi / 2, **options
-    ).values
+    run = evolve(
+        equation,
+        start,
+        times,
+        grid=grid,
+        wick=math.pi / 2,
+        **options,
+    )
+    before, wave, after = run.values
+    # The angle of the quotient, not the difference of two angles, which jump by 2 pi.
     change = jnp.angle(after * jnp.conj(before)) / (2 * step)
     tilt = 0.01 if case.control else 0.0
-    counted = jnp.abs(wave) ** 2 > least * jnp.max(jnp.abs(wave) ** 2)
+    # Where rho vanishes there is no phase.
+    density = jnp.abs(wave) ** 2
+    counted = density > least * jnp.max(density)
     right = _right_side(grid, wave, potential, diffusion) - tilt * x
-    return np.asarray(jnp.where(counted, change, 0.0)), np.asarray(
-        jnp.where(counted, right, 0.0)
-    )
+    left = jnp.where(counted, change, 0.0)
+    return np.asarray(left), np.asarray(jnp.where(counted, right, 0.0))
 
 
 def _right_side(
@@ -79,6 +88,7 @@ def _right_side(
     size = jnp.abs(wave)
     axis = grid.axes[0]
     curvature = derivative(axis, 0, derivative(axis, 0, size))
+    # The divisor is not below the error of the wave, where the quotient has no digits.
     quantum = diffusion * curvature / jnp.maximum(size, fluid.wave_error)
     # grad S = v / (2 D)
     motion = fluid.current[:, 0] ** 2 / (4 * diffusion)

@@ -43,17 +43,13 @@ def carried_root(
 ) -> Measured:
     """The square of the wave, and the density by characteristics."""
     grid = case.grid(Periodic(0.0, 2 * np.pi, nodes))
-    exact = _carried(np.asarray(grid.nodes[0]), speed * time)
+    x = np.asarray(grid.nodes[0])
+    exact = _carried(x, speed * time)
     if case.control:
         # v.grad alone is not antisymmetric, so that no orthogonal method applies.
-        half = (
-            speed
-            * np.sin(np.asarray(grid.nodes[0]))[:, None]
-            * derivative_matrix(grid.axes[0])
-        )
-        return (
-            scipy.linalg.expm(-time * half) @ np.sqrt(np.asarray(grid.sample(initial)))
-        ) ** 2, exact
+        half = speed * np.sin(x)[:, None] * derivative_matrix(grid.axes[0])
+        root = np.sqrt(np.asarray(grid.sample(initial)))
+        return (scipy.linalg.expm(-time * half) @ root) ** 2, exact
     flow = Continuity(lambda x: speed * jnp.sin(x))
     run = evolve(
         flow,
@@ -71,6 +67,9 @@ def _carried(x: np.ndarray, strength: float) -> np.ndarray:
     """p(x, t) = p(x(0), 0) dx(0)/dx for a strength a t."""
     growth = np.exp(strength)
     # By the angle of two numbers, which holds beyond x = pi as well.
-    origins = 2 * np.arctan2(np.sin(x / 2), growth * np.cos(x / 2))
-    stretch = 1 / (growth * np.cos(x / 2) ** 2 + np.sin(x / 2) ** 2 / growth)
+    sine = np.sin(x / 2)
+    cosine = np.cos(x / 2)
+    origins = 2 * np.arctan2(sine, growth * cosine)
+    # dx(0)/dx, in a form that is finite at x = pi.
+    stretch = 1 / (growth * cosine**2 + sine**2 / growth)
     return np.exp(np.cos(origins - 0.4)) * stretch

@@ -1,8 +1,11 @@
 """T28, the Schrödinger bridge of Brownian motion between two normal densities.
 
-    p_t = f f^,   d_t f^ = -H f^,  d_t f = H f        mean linear in u = t/T, and with tau = 2 D T
+    p_t = f f^,    d_t f^ = -H f^,    d_t f = H f
 
-    c = (sqrt(tau^2 + 4 s_0^2 s_1^2) - tau) / 2,    var(u) = (1-u)^2 s_0^2 + u^2 s_1^2 + 2 u (1-u) c + tau u (1-u)
+The mean is linear in u = t/T, and with tau = 2 D T
+
+    c = (sqrt(tau^2 + 4 s_0^2 s_1^2) - tau) / 2
+    var(u) = (1-u)^2 s_0^2 + u^2 s_1^2 + 2 u (1-u) c + tau u (1-u)
 
 Each sweep of Sinkhorn's iteration leaves (c / (s_0 s_1))^2 of the distance to the
 bridge. Control: half of tau.
@@ -39,18 +42,26 @@ def normal_bridge(
 ) -> Measured:
     """The density of the bridge a third of the way, and the normal one."""
     grid = case.grid(axis)
-    start, end = (Gaussian(m, v) for m, v in zip(means, variances, strict=True))
+    start = Gaussian(means[0], variances[0])
+    end = Gaussian(means[1], variances[1])
     reference = FokkerPlanck(None, diffusion)
     u = 1 / 3
-    options = {"grid": grid, "times": [u * total], "tol": 1e-9, "check": False}
+    options = {
+        "grid": grid,
+        "times": [u * total],
+        "tol": 1e-9,
+        "check": False,
+    }
     found = bridge(reference, start, end, total, **options)
+    # The variance of Brownian motion grows by 2 D in a unit of time.
     tau = (1 if case.control else 2) * diffusion * total
     first, last = variances
     c = (np.sqrt(tau**2 + 4 * first * last) - tau) / 2
     mean = (1 - u) * means[0] + u * means[1]
-    variance = (
-        (1 - u) ** 2 * first + u**2 * last + 2 * u * (1 - u) * c + tau * u * (1 - u)
-    )
+    # Both ends, their covariance c, and the spread of a Brownian bridge.
+    ends = (1 - u) ** 2 * first + u**2 * last
+    variance = ends + 2 * u * (1 - u) * c + tau * u * (1 - u)
     distance = np.asarray(grid.nodes[0]) - mean
-    exact = np.exp(-(distance**2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+    exponential = np.exp(-(distance**2) / (2 * variance))
+    exact = exponential / np.sqrt(2 * np.pi * variance)
     return np.asarray(found.values[0]), exact

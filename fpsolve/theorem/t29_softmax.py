@@ -1,9 +1,10 @@
 """T29, softmax: the Born weights of an imaginary-time state of finitely many levels.
 
-    psi(tau) = e^{-tau H} psi(0) / norm,  H = diag(E),  psi(0) equal:     psi_i^2 = softmax(-2 tau E)
+    psi(tau) = e^{-tau H} psi(0) / norm,  H = diag(E)
+    psi_i^2 = softmax(-2 tau E)
 
-The state is computed from the matrix exponential in another basis. Control: half the
-exponent, softmax(-tau E).
+from equal amplitudes psi(0). The state is computed from the matrix exponential in
+another basis. Control: half the exponent, softmax(-tau E).
 
 Reference: Wang and Maimaitiabudula, arXiv 2407.19890.
 """
@@ -38,10 +39,12 @@ def softmax(
     levels = case.random().permutation(np.asarray(energies))
     n = len(levels)
     # H in another basis, so that nothing is diagonal in what is computed.
-    rotation = np.linalg.qr(np.vander(np.linspace(1.0, 2.0, n)))[0]
+    columns = np.vander(np.linspace(1.0, 2.0, n))
+    rotation = np.linalg.qr(columns)[0]
     matrix = rotation @ np.diag(levels) @ rotation.T
-    image = rotation.T @ scipy.linalg.expm(-time * matrix) @ rotation @ np.ones(n)
-    found = softmax_state(
-        jnp.asarray(levels), (0.5 if case.control else 1.0) * time
-    ).weights[0]
+    exponential = scipy.linalg.expm(-time * matrix)
+    image = rotation.T @ exponential @ rotation @ np.ones(n)
+    # Half of the time is half of the exponent.
+    factor = 0.5 if case.control else 1.0
+    found = softmax_state(jnp.asarray(levels), factor * time).weights[0]
     return image**2 / np.sum(image**2), np.asarray(found)

@@ -1,7 +1,8 @@
 """T2, the exact lattice Hamiltonian: with square-root rates the map between generator
 and Hamiltonian is exact.
 
-    rate(i -> j) = (D/h^2) sqrt(pi_j / pi_i)   =>   -L / similar = -D Lap_h + diag( D (Lap_h sqrt pi) / sqrt pi )
+    rate(i -> j) = (D/h^2) sqrt(pi_j / pi_i)
+    =>    -L / similar = -D Lap_h + diag( D (Lap_h sqrt pi) / sqrt pi )
 
 Lap_h is the standard graph Laplacian of the grid. Controls: the opposite sign of div s
 (N3), which on the lattice is 1/sqrt(pi) in place of sqrt(pi); a temperature gradient
@@ -37,17 +38,15 @@ def lattice_hamiltonian(
     number = np.arange(grid.size).reshape(grid.shape)
     # Each pair of neighbours adds -1/h² twice on the diagonal and 1/h² twice beside it.
     for i, axis in enumerate(grid.axes):
-        rows = np.moveaxis(number, i, 0)
+        rows = np.moveaxis(number, i, 0).reshape(axis.n, -1)
         pairs = [(rows[k], rows[k + 1]) for k in range(axis.n - 1)]
         if axis.boundary == "periodic":
             pairs.append((rows[-1], rows[0]))
+        weight = (axis.n / axis.length) ** 2
         for below, above in pairs:
-            for here, there in (
-                (below.ravel(), above.ravel()),
-                (above.ravel(), below.ravel()),
-            ):
-                laplacian[here, there] += (axis.n / axis.length) ** 2
-                laplacian[here, here] -= (axis.n / axis.length) ** 2
+            for here, there in ((below, above), (above, below)):
+                laplacian[here, there] += weight
+                laplacian[here, here] -= weight
     return -diffusion * laplacian + np.diag(diffusion * (laplacian @ sqrt_pi) / sqrt_pi)
 
 
@@ -79,10 +78,11 @@ def lattice_hamiltonian_form(
     grid = case.grid(*axes)
     equation = FokkerPlanck(potential, diffusion)
     hamiltonian = matrices(equation, grid, SquareRoot())[1]
-    root = sqrt_gibbs(equation, grid)
-    return hamiltonian, lattice_hamiltonian(
-        grid, diffusion, 1 / root if case.control else root
-    )
+    sqrt_pi = sqrt_gibbs(equation, grid)
+    if case.control:
+        # The opposite sign of div s is that of U.
+        sqrt_pi = 1 / sqrt_pi
+    return hamiltonian, lattice_hamiltonian(grid, diffusion, sqrt_pi)
 
 
 @claim(
@@ -117,18 +117,17 @@ def lattice_densities(
         both = correspondence(
             equation, first, times, grid=grid, scheme=SquareRoot(), check=False
         )
-        return np.asarray(both.density), sqrt_pi.reshape(grid.shape) * np.asarray(
-            both.wave
-        )
-    warmed = FokkerPlanck(
-        potential, lambda x: diffusion * (1 + 0.8 * jnp.sin(x[0] / 2))
-    )
+        wave = np.asarray(both.wave)
+        return np.asarray(both.density), sqrt_pi.reshape(grid.shape) * wave
+    gradient = lambda x: diffusion * (1 + 0.8 * jnp.sin(x[0] / 2))
+    warmed = FokkerPlanck(potential, gradient)
     # p by the eigenvectors of the generator, which is not symmetric.
-    rates, right = np.linalg.eig(
-        matrices(warmed, grid, SquareRoot(), reversible=False)[0]
-    )
+    generator = matrices(warmed, grid, SquareRoot(), reversible=False)[0]
+    rates, right = np.linalg.eig(generator)
     coefficients = np.linalg.solve(right, first.ravel())
-    density = [(right @ (np.exp(-t * rates) * coefficients)).real for t in times]
+    # Complex levels come in pairs, whose sum is real.
+    evolved = [right @ (np.exp(-t * rates) * coefficients) for t in times]
+    density = [values.real for values in evolved]
     # psi by the modes of the Hamiltonian.
     levels, modes = np.linalg.eigh(lattice_hamiltonian(grid, diffusion, sqrt_pi))
     amplitudes = modes.T @ (first.ravel() / sqrt_pi)

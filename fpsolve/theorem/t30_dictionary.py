@@ -1,6 +1,7 @@
 """T30, the two roles of an objective: potential of a Hamiltonian, or Boltzmann energy.
 
-    (-D Lap + zeta) psi_0 = E_0 psi_0,   U = -2 D log psi_0:      |psi_0|^2 = exp(-U / D) / Z,    zeta - E_0 = V_S[U]
+    (-D Lap + zeta) psi_0 = E_0 psi_0,      U = -2 D log psi_0
+    =>    |psi_0|^2 = exp(-U / D) / Z,      zeta - E_0 = V_S[U]
 
 The gap of -D Lap + zeta is that of the Fokker-Planck equation of U, computed by finite
 volumes from U alone. Control: zeta itself as the energy (N10).
@@ -42,10 +43,12 @@ def dictionary(
     inner: float = 0.65,  # the part of the box in which U is known
     cells: int = 300,  # of the process
 ) -> Measured:
-    """The gap of the process of U, in the control of zeta, and that of the Hamiltonian."""
+    """The gap of the process of U, in the control of zeta, and of the Hamiltonian."""
     found = boltzmann_energy(objective, case.grid(axis), diffusion)
     energy = objective if case.control else found.potential
-    middle, half = (axis.lower + axis.upper) / 2, inner * (axis.upper - axis.lower) / 2
+    # Near the ends psi_0 is rounding, and so is its logarithm.
+    middle = (axis.lower + axis.upper) / 2
+    half = inner * (axis.upper - axis.lower) / 2
     box = case.grid(Reflecting(middle - half, middle + half, cells))
     gap = spectrum(FokkerPlanck(energy, diffusion), box, 2, check=False).gap
     return np.asarray(gap), np.asarray(found.gap)

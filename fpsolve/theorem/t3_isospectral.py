@@ -1,13 +1,14 @@
 """T3: generator and Hamiltonian have the same spectrum, and the same eigenfunctions up
 to factors sqrt(pi).
 
-    spec(-L) = spec(H), real, >= 0      right sqrt(pi) psi_k, left psi_k / sqrt(pi)      H sqrt(pi) = 0
-    chi2(t) = int (p - pi)^2 / pi = sum_{k>=1} c_k^2 exp(-2 E_k t),     c_k = <psi_k, p_0 / sqrt(pi)>
+    spec(-L) = spec(H), real, >= 0,      H sqrt(pi) = 0
+    right eigenfunctions sqrt(pi) psi_k, left ones psi_k / sqrt(pi)
+    chi2(t) = int (p - pi)^2 / pi = sum_{k>=1} c_k^2 exp(-2 E_k t)
 
-The eigenvalues of -L are computed by numpy's solver for general matrices, which does
-not use the symmetry. Only low levels are compared: a general solver has errors of eps
-cond(sqrt pi). Controls: a constant force on a ring (N1), the opposite sign of div s
-(N3).
+with c_k = <psi_k, p_0 / sqrt(pi)>. The eigenvalues of -L are computed by numpy's solver
+for general matrices, which does not use the symmetry. Only low levels are compared: a
+general solver has errors of eps cond(sqrt pi). Controls: a constant force on a ring
+(N1), the opposite sign of div s (N3).
 
 Reference: Risken, The Fokker-Planck Equation (1989), sections 5.4 and 5.5.
 """
@@ -42,7 +43,8 @@ def lowest(matrix: np.ndarray, k: int) -> tuple[np.ndarray, Any]:
     values, vectors = np.linalg.eig(matrix)
     # Real parts are rounded: a conjugate pair keeps its order, the negative imaginary
     # part first.
-    order = np.lexsort((np.imag(values), np.round(np.real(values), 6)))[:k]
+    rounded = np.round(np.real(values), 6)
+    order = np.lexsort((np.imag(values), rounded))[:k]
     return values[order], vectors[:, order]
 
 
@@ -72,15 +74,20 @@ def isospectrality(
         equation = FokkerPlanck(None, diffusion, lambda x: force + 0 * x)
         ring = case.grid(Periodic(0.0, 2 * np.pi, 31))
         generator, hamiltonian = matrices(equation, ring, Spectral(), reversible=False)
-        return lowest(generator, levels)[0], np.linalg.eigvalsh(
-            symmetric(hamiltonian, ring)
-        )[:levels]
+        rates = lowest(generator, levels)[0]
+        return rates, np.linalg.eigvalsh(symmetric(hamiltonian, ring))[:levels]
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(axis)
-    rates = lowest(matrices(equation, grid, ScharfetterGummel())[0], levels)[0]
-    return rates, spectrum(
-        equation, grid, levels, scheme=ScharfetterGummel(), check=False
-    ).values
+    scheme = ScharfetterGummel()
+    rates = lowest(matrices(equation, grid, scheme)[0], levels)[0]
+    modes = spectrum(
+        equation,
+        grid,
+        levels,
+        scheme=scheme,
+        check=False,
+    )
+    return rates, modes.values
 
 
 @claim(
@@ -112,34 +119,37 @@ def biorthogonality(
     sqrt_pi = sqrt_gibbs(equation, grid)
     if case.control:
         wrong = lattice_hamiltonian(grid, diffusion, 1 / sqrt_pi)
-        modes = np.linalg.eigh(wrong)[1][:, :levels].T / np.sqrt(weights)
+        vectors = np.linalg.eigh(wrong)[1][:, :levels]
+        # From the orthonormal basis of the nodes to values there.
+        modes = vectors.T / np.sqrt(weights)
     else:
-        modes = np.asarray(
-            spectrum(
-                equation, grid, levels, scheme=ScharfetterGummel(), check=False
-            ).vectors
+        scheme = ScharfetterGummel()
+        found = spectrum(
+            equation,
+            grid,
+            levels,
+            scheme=scheme,
+            check=False,
         )
+        modes = np.asarray(found.vectors)
     generator = matrices(equation, grid, ScharfetterGummel())[0]
+    # A general solver may return real vectors as complex ones.
     right = lowest(generator, levels)[1].real / sqrt_pi[:, None]
     # Left vectors are right vectors of the adjoint in the weights of the grid.
-    left = (
-        lowest(generator.T / weights * weights[:, None], levels)[1].real
-        * sqrt_pi[:, None]
-    )
+    adjoint = generator.T / weights * weights[:, None]
+    left = lowest(adjoint, levels)[1].real * sqrt_pi[:, None]
     # Right vectors over sqrt(pi) and left ones times sqrt(pi): each of unit norm, with
     # the sign of its mode.
     vectors = np.stack([right, left])
-    vectors = (
-        vectors
-        / np.sqrt(np.einsum("sxk,sxk,x->sk", vectors, vectors, weights))[:, None]
-    )
+    norms = np.sqrt(np.einsum("sxk,sxk,x->sk", vectors, vectors, weights))
+    vectors = vectors / norms[:, None]
     overlaps = np.einsum("jx,sxk,x->sjk", modes, vectors, weights)
     overlaps = overlaps * np.sign(np.einsum("skk->sk", overlaps))[:, None]
     ground_overlaps = np.abs(np.einsum("kx,x,x->k", modes, sqrt_pi, weights))
     unit = np.eye(levels)
-    return np.append(overlaps, ground_overlaps), np.concatenate(
-        [unit, unit, unit[:, :1]], axis=None
-    )
+    # sqrt(pi) is the mode of index 0.
+    exact = np.concatenate([unit, unit, unit[:, :1]], axis=None)
+    return np.append(overlaps, ground_overlaps), exact
 
 
 @claim(
@@ -177,8 +187,9 @@ def mode_sum(
     else:
         hamiltonian = symmetric(matrices(equation, grid, ScharfetterGummel())[1], grid)
     levels, modes = np.linalg.eigh(hamiltonian)
-    # c_k in the orthonormal basis of the nodes.
+    # c_k in the orthonormal basis of the nodes; the level 0 belongs to pi.
     amplitudes = modes.T @ (np.sqrt(weights) * first / sqrt_pi)
-    summed = [np.sum(amplitudes[1:] ** 2 * np.exp(-2 * levels[1:] * t)) for t in times]
+    powers = amplitudes[1:] ** 2
+    summed = [np.sum(powers * np.exp(-2 * levels[1:] * t)) for t in times]
     # The last time counts as much as the first, where chi2 is much larger.
     return measured / summed, np.ones(len(times))

@@ -1,13 +1,15 @@
 """T4: the supersymmetric partner of H has the levels of H but the zero, and gives the
 gap however small it is.
 
-    H = A^T A,    A = sqrt(D) (d/dx - (log pi)'/2),    A A^T = -D d^2/dx^2 + U'^2/(4D) + U''/2
-    1 / gap = top eigenvalue of K,    K(x, y) = F(min(x, y)) (1 - F(max(x, y))) / (D sqrt(pi(x) pi(y))) > 0
+    H = A^T A,    A = sqrt(D) (d/dx - (log pi)'/2)
+    A A^T = -D d^2/dx^2 + U'^2/(4D) + U''/2
+    1 / gap = top eigenvalue of K
+    K(x, y) = F(min(x, y)) (1 - F(max(x, y))) / (D sqrt(pi(x) pi(y))) > 0
 
 with F the cumulative mass of pi. On a chain of nodes with the rates (D/h^2) sqrt(pi_j /
-pi_i) the second line is exact with h^2 K and sqrt(pi_i pi_j) over each face. Controls:
-H itself in the place of its partner; the second level of H in double precision, which
-is rounding; half of the correction to Kramers' rate.
+pi_i) the formula of the gap is exact with h^2 K and sqrt(pi_i pi_j) over each face.
+Controls: H itself in the place of its partner; the second level of H in double
+precision, which is rounding; half of the correction to Kramers' rate.
 
 References: Witten, Nucl. Phys. B 188 (1981) 513; Bernstein and Brown, Phys. Rev. Lett.
 52 (1984) 1933.
@@ -68,7 +70,8 @@ def partner_levels(
     sign = -1 if case.control else 1
     term = slope**2 / (4 * diffusion) + sign * curvature / 2
     partner = diffusion * fourier_kinetic(grid.axes[0]) + np.diag(term)
-    return np.asarray(modes.values)[1:], np.linalg.eigvalsh(partner)[:levels]
+    partner_levels = np.linalg.eigvalsh(partner)[:levels]
+    return np.asarray(modes.values)[1:], partner_levels
 
 
 @claim(
@@ -96,31 +99,19 @@ def partner_levels(
 def positive_kernel(
     case: Case, *, potential: Function = two_wells, axis: Axis = WELLS_BOX
 ) -> Measured:
-    """The gap of the chain by the library at D = `case.value`, and by numpy from the
-    kernel.
-    """
+    """The gap of the chain at D = `case.value`: by the library, and from the kernel."""
     diffusion = case.value
     grid = case.grid(axis)
-    gap = float(
-        spectrum(
-            FokkerPlanck(potential, diffusion),
-            grid,
-            2,
-            scheme=SquareRoot(),
-            check=False,
-        ).gap
-    )
+    equation = FokkerPlanck(potential, diffusion)
+    gap = float(spectrum(equation, grid, 2, scheme=SquareRoot(), check=False).gap)
     energy = values_on(grid, potential)
     mass = np.exp((energy.min() - energy) / diffusion)
     rate = diffusion * (grid.axes[0].n / axis.length) ** 2
     conductance = rate * np.sqrt(mass[1:] * mass[:-1])
     if case.control:
         # H = B^T B, B the differences over the faces.
-        factor = (
-            np.sqrt(conductance)[:, None]
-            * np.diff(np.eye(len(mass)), axis=0)
-            / np.sqrt(mass)
-        )
+        differences = np.diff(np.eye(len(mass)), axis=0)
+        factor = np.sqrt(conductance)[:, None] * differences / np.sqrt(mass)
         return gap, np.linalg.eigvalsh(factor.T @ factor)[1]
     # Either cumulative mass is summed from its own end: the small one is no difference
     # of large ones.
@@ -129,11 +120,9 @@ def positive_kernel(
     face = np.arange(len(conductance))
     lower = np.minimum.outer(face, face)
     upper = np.maximum.outer(face, face)
-    kernel = (
-        below[lower]
-        * above[upper]
-        / (mass.sum() * np.sqrt(np.multiply.outer(conductance, conductance)))
-    )
+    roots = np.sqrt(np.multiply.outer(conductance, conductance))
+    # All terms are positive: nothing cancels, however small the gap.
+    kernel = below[lower] * above[upper] / (mass.sum() * roots)
     return gap, 1 / np.linalg.eigvalsh(kernel)[-1]
 
 
@@ -161,8 +150,9 @@ def small_gap(
     """The gap at D = 1/size in units of Kramers' rate, and its expansion."""
     diffusion = 1 / case.size
     finer = tuple(round(n * case.refinement) for n in cells)
-    log_gap = float(
-        line_gap(FokkerPlanck(two_wells, diffusion), axis, 0.0, float, finer).log
-    )
+    equation = FokkerPlanck(two_wells, diffusion)
+    log_gap = float(line_gap(equation, axis, 0.0, float, finer).log)
     correction = 3 / 16 if case.control else 3 / 8
-    return np.exp(log_gap + case.size) * np.pi / np.sqrt(32), 1 - correction * diffusion
+    # The barrier is 1: the rate is e^{-1/D} = e^{-size}, added to the logarithm.
+    scaled_gap = np.exp(log_gap + case.size) * np.pi / np.sqrt(32)
+    return scaled_gap, 1 - correction * diffusion

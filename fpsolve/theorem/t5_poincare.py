@@ -1,6 +1,8 @@
 """T5: the gap equals the inverse Poincaré constant and the slowest rate of relaxation.
 
-    gap = min_f  D E_pi |f'|^2 / Var_pi f      chi2(t) <= exp(-2 gap t) chi2(0)      d/dt KL(p|pi) = -D I(p|pi)
+    gap = min_f  D E_pi |f'|^2 / Var_pi f
+    chi2(t) <= exp(-2 gap t) chi2(0)
+    d/dt KL(p|pi) = -D I(p|pi)
 
 with I = E_p |(log p/pi)'|^2. The minimum is attained, and the bound is an equality, at
 f = psi_1 / psi_0. Control: D replaced by 1.02 D on one side.
@@ -49,18 +51,20 @@ def rayleigh_ritz(
     `energy` maps positions `(m,)` to U / D. Polynomials are made orthonormal in pi by a
     QR decomposition.
     """
+    # So many points that also exp(-U/D) times two polynomials is integrated.
     nodes, weights = legendre.leggauss(8 * degree)
     heights = energy(lower + (upper - lower) * (nodes + 1) / 2)
-    sqrt_pi = np.sqrt(weights * np.exp(heights.min() - heights))[:, None]
+    masses = weights * np.exp(heights.min() - heights)
+    sqrt_pi = np.sqrt(masses)[:, None]
     values = legendre.legvander(nodes, degree)
-    slopes = np.stack(
-        [legendre.legval(nodes, legendre.legder(row)) for row in np.eye(degree + 1)],
-        axis=1,
-    )
+    derivatives = [legendre.legder(unit) for unit in np.eye(degree + 1)]
+    columns = [legendre.legval(nodes, derivative) for derivative in derivatives]
+    slopes = np.stack(columns, axis=1)
     # values = Q mixture: the columns of Q are the orthonormal polynomials, whose slopes
     # are slopes mixture^-1.
     mixture = np.linalg.qr(sqrt_pi * values)[1]
-    slopes = np.linalg.solve(mixture.T, (sqrt_pi * slopes).T) * 2 / (upper - lower)
+    slopes = np.linalg.solve(mixture.T, (sqrt_pi * slopes).T)
+    slopes = slopes * 2 / (upper - lower)  # from [-1, 1] to the box
     # the lowest belongs to constants
     return diffusion * float(np.linalg.eigvalsh(slopes @ slopes.T)[1])
 
@@ -107,20 +111,18 @@ def poincare(
         tol=1e-10,
         check=False,
     )
-    lag = (np.asarray(run.values) - sqrt_gibbs(equation, grid) ** 2) @ (
-        grid.axes[0].weights * grid.axes[0].nodes
-    )
-    rate = -np.polyfit(times, np.log(np.abs(lag)), 1)[0]
+    difference = np.asarray(run.values) - sqrt_gibbs(equation, grid) ** 2
+    lag = difference @ (grid.axes[0].weights * grid.axes[0].nodes)
+    log_lag = np.log(np.abs(lag))
+    rate = -np.polyfit(times, log_lag, 1)[0]
 
     def energy(x: np.ndarray) -> np.ndarray:
         """U / D at positions `(m,)`."""
         return values_at(x[:, None], potential) / diffusion
 
     quoted = CONSTANTS.wrong_diffusion * diffusion if case.control else diffusion
-    bottom, top = axis.lower, axis.upper
-    quotient = rayleigh_ritz(
-        energy, bottom, top, quoted, round(degree * case.refinement**0.5)
-    )
+    finer = round(degree * case.refinement**0.5)
+    quotient = rayleigh_ritz(energy, axis.lower, axis.upper, quoted, finer)
     return np.array([gap, rate]), np.array([quotient, quotient])
 
 
@@ -146,18 +148,27 @@ def decay(
     """chi2(t) e^(2 gap t) at every time, and chi2(0)."""
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(axis)
-    modes = spectrum(equation, grid, 2, scheme=ScharfetterGummel(), check=False)
+    modes = spectrum(
+        equation,
+        grid,
+        2,
+        scheme=ScharfetterGummel(),
+        check=False,
+    )
     sqrt_pi = sqrt_gibbs(equation, grid)
     density = density_on(grid, start)
     if case.value == "slowest mode":
         slow = np.asarray(modes.vectors[1])
         # pi (1 + c psi_1/psi_0) with c = 0.9 of the largest for which it is positive.
-        density = sqrt_pi**2 + 0.9 * sqrt_pi * slow / np.max(np.abs(slow / sqrt_pi))
+        largest = np.max(np.abs(slow / sqrt_pi))
+        density = sqrt_pi**2 + 0.9 * sqrt_pi * slow / largest
 
     gap = float(modes.gap) * (CONSTANTS.wrong_diffusion if case.control else 1.0)
     later = np.asarray(evolve_by_volumes(equation, density, times, grid))
-    first, last = (chi(p, sqrt_pi**2, grid) ** 2 for p in (density, later))
-    return last * np.exp(2 * gap * np.asarray(times)), np.full(len(times), first)
+    first = chi(density, sqrt_pi**2, grid) ** 2
+    last = chi(later, sqrt_pi**2, grid) ** 2
+    growth = np.exp(2 * gap * np.asarray(times))
+    return last * growth, np.full(len(times), first)
 
 
 @claim(
@@ -183,21 +194,18 @@ def entropy(
     """d/dt KL, and -D I computed by differences on the nodes."""
     equation = FokkerPlanck(potential, diffusion)
     grid = Grid(Line(*bounds, case.size))
-    times = time + step * np.arange(-2, 3)
-    density = np.asarray(
-        evolve_by_volumes(equation, start, tuple(times.tolist()), grid)
-    )
+    times = tuple((time + step * np.arange(-2, 3)).tolist())
+    density = np.asarray(evolve_by_volumes(equation, start, times, grid))
     log_ratio = np.log(density / sqrt_gibbs(equation, grid) ** 2)
     weights = grid.axes[0].weights
     # d/dt by the difference of fourth order over five times.
-    rate = (
-        np.sum(density * log_ratio * weights, axis=1) @ [1, -8, 0, 8, -1] / (12 * step)
-    )
-    # I on the faces: the density is the mean of both nodes, the slope a difference.
-    slope = np.diff(log_ratio[2]) / grid.axes[0].spacings
-    information = np.sum(
-        (density[2, 1:] + density[2, :-1]) / 2 * slope**2 * grid.axes[0].spacings
-    )
-    return rate, -diffusion * (
-        CONSTANTS.wrong_diffusion if case.control else 1.0
-    ) * information
+    kl = np.sum(density * log_ratio * weights, axis=1)
+    rate = kl @ [1, -8, 0, 8, -1] / (12 * step)
+    # I on the faces at the middle time: the density is the mean of both nodes, the
+    # slope a difference.
+    spacings = grid.axes[0].spacings
+    slope = np.diff(log_ratio[2]) / spacings
+    on_faces = (density[2, 1:] + density[2, :-1]) / 2
+    information = np.sum(on_faces * slope**2 * spacings)
+    factor = CONSTANTS.wrong_diffusion if case.control else 1.0
+    return rate, -diffusion * factor * information

@@ -1,11 +1,12 @@
 """T6: the curvature of a potential bounds the rates of relaxation, and bounded changes
 of it change them boundedly.
 
-    U'' >= k  ==>  KL(p(t)|pi) <= exp(-2 k t) KL(p(0)|pi)     gap >= k        Bakry and Emery
-    U -> U + b  ==>  gap(U + b) >= exp(-(max b - min b)/D) gap(U)              Holley and Stroock
+    U'' >= k  ==>  KL(p(t)|pi) <= exp(-2 k t) KL(p(0)|pi),  gap >= k
+    U -> U + b  ==>  gap(U + b) >= exp(-(max b - min b)/D) gap(U)
 
-Both are equalities for a normal pi, the first if p(0) is pi moved. Controls: the
-largest curvature in the place of the least; half of the oscillation of b.
+The first is due to Bakry and Emery, the second to Holley and Stroock. Both are
+equalities for a normal pi, the first if p(0) is pi moved. Controls: the largest
+curvature in the place of the least; half of the oscillation of b.
 
 Reference: Bakry, Gentil and Ledoux, Analysis and Geometry of Markov Diffusion Operators
 (2014), sections 4.2, 4.8, 5.7.
@@ -58,7 +59,7 @@ def convexity(
     axis: Axis = BOX,
     times: tuple[float, ...] = (0.3, 1.0, 3.0),
 ) -> Measured:
-    """KL(t) e^(2kt) at every time, and KL(0), for random convex potentials and starts."""
+    """KL(t) e^(2kt) at every time, and KL(0), for random convex U and random starts."""
     grid = case.grid(axis)
     x = grid.axes[0].nodes
     random = case.random()
@@ -83,16 +84,12 @@ def convexity(
     fine = np.linspace(axis.lower, axis.upper, FINE)[:, None]
     curvature = float(potential.stiffness)
     if case.control:
-        curvature += float(
-            np.max(
-                np.sum(height * (rate / np.cosh(rate * (fine - centre))) ** 2, axis=1)
-            )
-        )
+        bends = height * (rate / np.cosh(rate * (fine - centre))) ** 2
+        curvature += float(np.max(np.sum(bends, axis=1)))
     weights = grid.axes[0].weights
     gibbs = sqrt_gibbs(equation, grid) ** 2
-    later = entropy(np.asarray(run.values), gibbs, weights) * np.exp(
-        2 * curvature * np.asarray(times)
-    )
+    growth = np.exp(2 * curvature * np.asarray(times))
+    later = entropy(np.asarray(run.values), gibbs, weights) * growth
     return later, np.full(len(times), entropy(start, gibbs, weights))
 
 
@@ -127,16 +124,14 @@ def bounded_change(case: Case, *, diffusion: float = 0.5, axis: Axis = BOX) -> M
         waves = np.zeros_like(waves)
         waves[:2, 0] = (2.5, 1.5)
     changed = Landscape(float(potential.stiffness), potential.ramps, waves)
-    gap = spectrum(
-        FokkerPlanck(changed, diffusion),
-        case.grid(axis),
-        2,
-        scheme=Spectral(),
-        check=False,
-    ).gap
+    equation = FokkerPlanck(changed, diffusion)
+    grid = case.grid(axis)
+    gap = float(spectrum(equation, grid, 2, scheme=Spectral(), check=False).gap)
+    # max b - min b over the box, beyond which pi has no mass to speak of.
     fine = np.linspace(axis.lower, axis.upper, FINE)[:, None]
-    oscillation = np.ptp(np.sum(waves[0] * np.cos(waves[1] * fine + waves[2]), axis=1))
+    amplitude, frequency, phase = waves
+    change = np.sum(amplitude * np.cos(frequency * fine + phase), axis=1)
+    oscillation = np.ptp(change)
     share = 0.5 if case.control else 1.0
-    return float(potential.stiffness) * np.exp(-share * oscillation / diffusion), float(
-        gap
-    )
+    bound = float(potential.stiffness) * np.exp(-share * oscillation / diffusion)
+    return bound, gap

@@ -1,11 +1,13 @@
 """T7, T8, T10: the density of a score that has an error, its distance from the truth,
 and its sampler's density.
 
-    < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2     for every density q and field s, with curl or without
-    1 - F(p, rho) <= (eps^2 / 4 - lambda/D) / (gap/D)          rho the square of the lowest mode, eps^2 = E_p |e|^2
-    I(mu|p) = E_mu [ e . grad log(mu/p) ]                      mu stationary for dX = D s dt + sqrt(2D) dW
+    < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2
+    1 - F(p, rho) <= (eps^2 / 4 - lambda/D) / (gap/D),    eps^2 = E_p |e|^2
+    I(mu|p) = E_mu [ e . grad log(mu/p) ]
 
-with e = s - grad log p.
+with e = s - grad log p. The first line holds for every density q and field s, with curl
+or without; rho is the square of the lowest mode, and mu stationary for dX = D s dt +
+sqrt(2D) dW.
 
 Controls: the opposite sign of div s (N3), which is that of s; an error 1.05 times too
 small; the error averaged over p.
@@ -33,12 +35,9 @@ RING = (0.0, 2 * np.pi)
 
 def curled(x: Array) -> Array:
     """The score of exp(cos x + 0.5 sin y) and a part with curl, 0.3 (cos y, sin 2x)."""
-    return jnp.stack(
-        [
-            -jnp.sin(x[0]) + 0.3 * jnp.cos(x[1]),
-            0.5 * jnp.cos(x[1]) + 0.3 * jnp.sin(2 * x[0]),
-        ]
-    )
+    first = -jnp.sin(x[0]) + 0.3 * jnp.cos(x[1])
+    second = 0.5 * jnp.cos(x[1]) + 0.3 * jnp.sin(2 * x[0])
+    return jnp.stack([first, second])
 
 
 def coupled(x: Array) -> Array:
@@ -73,7 +72,9 @@ def hill(x: Array) -> Array:
         "s is any vector field, with curl or without; sqrt(q) has a square-integrable "
         "gradient"
     ),
-    source="theorem T7 of the theory page; Hyvärinen, J. Mach. Learn. Res. 6 (2005) 695",
+    source=(
+        "theorem T7 of the theory page; Hyvärinen, J. Mach. Learn. Res. 6 (2005) 695"
+    ),
 )
 def score_energy(
     case: Case,
@@ -87,12 +88,12 @@ def score_energy(
     """
     grid = case.grid(*axes)
     # |s|^2 is the same with either sign, div s is not.
-    equation = ScoreHamiltonian(
-        Multiple(score, jnp.asarray(-1.0 if case.control else 1.0))
-    )
+    sign = jnp.asarray(-1.0 if case.control else 1.0)
+    equation = ScoreHamiltonian(Multiple(score, sign))
     density, errors = _density_and_error(grid, score, log_density)
     energy = float(_energy(equation, grid, jnp.asarray(np.sqrt(density))))
-    loss = np.sum(weights_on(grid) * density * np.sum(errors**2, axis=-1))
+    square = np.sum(errors**2, axis=-1)
+    loss = np.sum(weights_on(grid) * density * square)
     return energy, loss / 4
 
 
@@ -113,13 +114,10 @@ def ring_bound(case: Case, *, nodes: int = 48) -> Measured:
     grid = case.grid(Periodic(*RING, nodes))
     found = reconstruct(zero_score, grid)
     weights = weights_on(grid)
-    root = 1 + case.value * np.cos(grid.axes[0].nodes)
-    density = root**2 / np.sum(weights * root**2)
-    bound = _bound(
-        found,
-        jnp.asarray(density),
-        jnp.asarray(CONSTANTS.wrong_error if case.control else 1.0),
-    )
+    wave = 1 + case.value * np.cos(grid.axes[0].nodes)
+    density = wave**2 / np.sum(weights * wave**2)
+    factor = CONSTANTS.wrong_error if case.control else 1.0
+    bound = _bound(found, jnp.asarray(density), jnp.asarray(factor))
     # F = (int sqrt(p rho))^2.
     overlap = np.sum(weights * np.sqrt(density * np.asarray(found.density)))
     return bound, 1 - overlap**2
@@ -155,7 +153,8 @@ def sampler_law(
         """The mean over p of the sum of the components of u."""
         return np.sum(weights * p * np.sum(u, axis=-1))
 
-    averaged = mean(density if case.control else stationary, errors * difference)
+    law = density if case.control else stationary
+    averaged = mean(law, errors * difference)
     return averaged, mean(stationary, difference**2)
 
 
@@ -171,7 +170,7 @@ class Multiple(eqx.Module):
 
 
 class ScoreDifference(eqx.Module):
-    """s(x) - grad log q(x), the error of a score, and log q(x) as the last component."""
+    """s(x) - grad log q(x), the error of a score, with log q(x) as a last component."""
 
     score: Function
     log_density: Function
@@ -185,9 +184,7 @@ class ScoreDifference(eqx.Module):
 def _density_and_error(
     grid: Grid, score: Function, log_density: Function
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The density `(*shape)`, of mass 1, and the error of the score for it,
-    `(*shape, d)`.
-    """
+    """The density `(*shape)`, of mass 1, and the error of the score, `(*shape, d)`."""
     found = values_on(grid, ScoreDifference(score, log_density))
     density = np.exp(found[..., -1])
     return density / np.sum(density * weights_on(grid)), found[..., :-1]
@@ -203,20 +200,21 @@ def _energy(equation: ScoreHamiltonian, grid: Grid, wave: Array) -> Array:
 @sampling_program
 def _bound(found: Reconstruction, density: Array, factor: Array) -> Array:
     """The bound T8 of a density `(*shape)` with an error `factor` times too small."""
+    # `score_error` is eps^2.
     return found.infidelity_bound(found.score_error(density) / factor**2)
 
 
 def _gradient(grid: Grid, field: np.ndarray) -> np.ndarray:
-    """The gradient of a field on a torus by the discrete Fourier transform,
-    `(*shape, d)`.
-    """
+    """The gradient `(*shape, d)` of a field on a torus by Fourier's transform."""
     parts = []
     for i, axis in enumerate(grid.axes):
         waves = np.fft.fftfreq(axis.n, 1 / axis.n)
         # the derivative of the Nyquist cosine vanishes at the nodes
         waves[np.abs(waves) == axis.n / 2] = 0
-        symbol = (2j * np.pi / axis.length * waves).reshape(
-            -1, *[1] * (grid.ndim - 1 - i)
-        )
-        parts.append(np.fft.ifft(symbol * np.fft.fft(field, axis=i), axis=i).real)
+        symbol = 2j * np.pi / axis.length * waves
+        # Along axis i, and constant on those after it.
+        symbol = symbol.reshape(-1, *[1] * (grid.ndim - 1 - i))
+        waves = np.fft.fft(field, axis=i)
+        slopes = np.fft.ifft(symbol * waves, axis=i)
+        parts.append(slopes.real)
     return np.stack(parts, axis=-1)

@@ -1,7 +1,8 @@
 """T8: how far the density of a score may be from the data, over many pairs of data and
 score error.
 
-    1 - F(p, rho) <= (eps^2 / 4 - lambda) / gap,    eps^2 = E_p |s - grad log p|^2,    F = (int sqrt(p rho))^2
+    1 - F(p, rho) <= (eps^2 / 4 - lambda) / gap
+    eps^2 = E_p |s - grad log p|^2,    F = (int sqrt(p rho))^2
 
 rho is the square of the lowest mode of the Score Hamiltonian of s, lambda its level,
 and gap the distance to the next one. Equality on a ring for s = 0 and sqrt(p) = 1 + d
@@ -34,14 +35,14 @@ def _sides(
     """
     grid = case.grid(*axes)
     weights = weights_on(grid)
-    points = np.stack(
-        np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1
-    )
+    coordinates = np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij")
+    points = np.stack(coordinates, axis=-1)
     random = case.random()
     waves = np.asarray(wavevectors, float)
     heights, phases, errors = _random_pair(random, waves)
     angles = points @ waves.T + phases
     if case.value == "tight":
+        # sqrt(p) = 1 + d cos x, and grad log p from it.
         wave = 1 + STEEP * np.cos(points[..., 0])
         slopes = np.zeros_like(points)
         slopes[..., 0] = -2 * STEEP * np.sin(points[..., 0]) / wave
@@ -51,22 +52,20 @@ def _sides(
         error = -slopes
     else:
         density = np.exp(np.cos(angles) @ heights)
-        error = np.cos(points @ waves.T + np.asarray(errors.phases)) @ np.asarray(
-            errors.amplitudes
-        )
+        error_angles = points @ waves.T + np.asarray(errors.phases)
+        error = np.cos(error_angles) @ np.asarray(errors.amplitudes)
     density /= np.sum(weights * density)
+    # The gradient of log p, whose cosines become sines by a quarter of a turn, and its
+    # error.
     score = Waves(heights[:, None] * waves, waves, phases + TURN / 4) + errors
     found = reconstruct(score, grid, check=False)
     # With h = (1/2) int (sqrt p - sqrt rho)^2 this is h (2 - h), where nothing cancels.
-    half = (
-        np.sum(weights * (np.sqrt(density) - np.sqrt(np.asarray(found.density))) ** 2)
-        / 2
-    )
+    difference = np.sqrt(density) - np.sqrt(np.asarray(found.density))
+    half = np.sum(weights * difference**2) / 2
     squared = np.sum(weights[..., None] * density[..., None] * error**2)
     bound = (squared / 4 - float(found.ground_energy)) / float(found.gap)
-    return half * (2 - half), bound / (
-        CONSTANTS.wrong_error**2 if case.control else 1.0
-    )
+    divisor = CONSTANTS.wrong_error**2 if case.control else 1.0
+    return half * (2 - half), bound / divisor
 
 
 def _random_pair(
@@ -78,12 +77,11 @@ def _random_pair(
     count, dimension = waves.shape
     # Data from nearly flat to a density ratio of some hundred, errors from a hundredth
     # to a few.
-    heights = (
-        10 ** random.uniform(-1, 0.4)
-        * random.normal(size=count)
-        / (1 + np.sum(waves**2, axis=1))
-    )
-    amplitudes = 10 ** random.uniform(-2, 0.3) * random.normal(size=(count, dimension))
+    height = 10 ** random.uniform(-1, 0.4)
+    smoothness = 1 + np.sum(waves**2, axis=1)
+    heights = height * random.normal(size=count) / smoothness
+    amplitude = 10 ** random.uniform(-2, 0.3)
+    amplitudes = amplitude * random.normal(size=(count, dimension))
     phases, others = random.uniform(0, TURN, (2, count))
     return heights, phases, Waves(amplitudes, waves, others)
 
@@ -114,7 +112,9 @@ def ring_pairs(case: Case, *, axis: Axis = RING) -> Measured:
     kind="inequality",
     allowed=1e-8,  # rounding, and the error of the basis: s = 0 attains the bound
     control=("bound/1.05²", "with errors as if 1.05 times smaller it is no bound"),
-    hypotheses="p > 0 with a score; s any field, with curl; rho, lambda and gap those of s",
+    hypotheses=(
+        "p > 0 with a score; s any field, with curl; rho, lambda and gap those of s"
+    ),
     source="arXiv 2606.05217; T8 of this library: Eckart's inequality",
     sweep=(*range(40), "tight"),
 )

@@ -1,12 +1,13 @@
 """T9: the relative entropy of the data to the density of a score, where that has a
 logarithmic Sobolev constant.
 
-    KL(p|rho) <= eps^2 / (2 K),    eps^2 = E_p |s - grad log p|^2,    K at least the least curvature of -log rho
+    KL(p|rho) <= eps^2 / (2 K),    eps^2 = E_p |s - grad log p|^2
 
-It is an equality for two normal densities of one variance. Control (N6): without such a
-constant the entropy grows as the data move out, and the error does not. For rho =
-cosh^-a, whose tails are exponential, the largest curvature a of -log rho, or any other
-number, is no such constant; T8, with the gap, still holds.
+with K at least the least curvature of -log rho. It is an equality for two normal
+densities of one variance. Control (N6): without such a constant the entropy grows as
+the data move out, and the error does not. For rho = cosh^-a, whose tails are
+exponential, the largest curvature a of -log rho, or any other number, is no such
+constant; T8, with the gap, still holds.
 
 Reference: Koehler, Heckett and Risteski, arXiv 2210.00726.
 """
@@ -37,7 +38,9 @@ from .families import (
         "N6",
         "for ρ ~ cosh(x)^-3 and K = 3 the entropy of data far away exceeds it",
     ),
-    hypotheses="s = grad log rho and -(log rho)'' at least K > 0 everywhere; p has a score",
+    hypotheses=(
+        "s = grad log rho and -(log rho)'' at least K > 0 everywhere; p has a score"
+    ),
     source=(
         "Koehler, Heckett and Risteski, arXiv 2210.00726; Bakry, Gentil and Ledoux "
         "(2014), section 5.7"
@@ -55,15 +58,17 @@ def entropy_bound(case: Case, *, axis: Axis = BOX) -> Measured:
     data = random_normals(random, x)
     constant = float(potential.stiffness)
     if case.control:
-        potential = Landscape(0.0, [[3.0, 0, 0], [1.0, 0, 0], [0.0, 0, 0]])
+        # -log rho = 3 log cosh x, whose curvature 3 / cosh^2 vanishes far away.
+        ramp = [[3.0, 0, 0], [1.0, 0, 0], [0.0, 0, 0]]  # height, rate, centre
+        potential = Landscape(0.0, ramp)
         data = normals(x, [1.0], [random.uniform(3.5, 5.0)], [0.5])
         constant = 3.0
     elif case.value == "normal":
+        # Two normal densities of one variance, for which the bound is an equality.
         constant = 0.8
         potential = Landscape(constant)
         data = normals(x, [1.0], [1.2], [1 / constant])
     found = reconstruct(Score(potential), grid, check=False)
-    error = found.score_error(data)
-    return entropy(data, np.asarray(found.density), grid.axes[0].weights), float(
-        error
-    ) / (2 * constant)
+    error = float(found.score_error(data))
+    kl = entropy(data, np.asarray(found.density), grid.axes[0].weights)
+    return kl, error / (2 * constant)

@@ -1,7 +1,8 @@
 """Between real and imaginary time: `fp.wick`.
 
 lorentzian     e^{-tau H} as a Lorentzian average of real-time runs
-warped_phase   e^{-tau H} from a unitary run with one more coordinate (Schrödingerisation)
+warped_phase   e^{-tau H} from a unitary run with one more coordinate
+               (Schrödingerisation)
 cauchy         the mean of <phi| e^{-zH} |phi> over a circle of complex times
 """
 

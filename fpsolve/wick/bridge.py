@@ -128,12 +128,10 @@ def check_bridge(
             longest[1],
             "Give 200, say: the longest real time in units of tau.",
         )
+    # The longest real time decides the plan of the real-time run.
     factor = 1.0 if longest is None else longest[1]
-    last = (
-        np.asarray(times)[-1:] * factor
-        if is_concrete(times, factor)
-        else times[-1:] * factor
-    )
+    last = np.asarray(times)[-1:] if is_concrete(times, factor) else times[-1:]
+    last = last * factor
     request = validate(
         equation,
         initial,
@@ -152,10 +150,12 @@ def check_bridge(
         _FEWER,
     )
     plan = first_plan(request)
+    # An array, not a number: every shift would else be a program of its own.
     shift = as_array(shift)
     lowest = _lowest_level(equation, plan) - shift
     alias_tol = CONSTANTS.alias_tol_single if single else CONSTANTS.alias_tol
-    step = _step(plan.problem.operator, times, shift, as_array(-math.log(alias_tol)))
+    decay = as_array(-math.log(alias_tol))
+    step = _step(plan.problem.operator, times, shift, decay)
     return Request(plan, times, shift, step, lowest, whole, run_tol)
 
 
@@ -164,7 +164,8 @@ _FEWER = "Take fewer nodes on some axis, or fewer times."
 
 def _lowest_level(equation: Equation, plan: Plan) -> Array:
     """The lowest level of H on the grid of the plan."""
-    return spectrum(equation, plan.grid, 1, scheme=plan.scheme, check=False).values[0]
+    found = spectrum(equation, plan.grid, 1, scheme=plan.scheme, check=False)
+    return found.values[0]
 
 
 @quick_program
@@ -205,16 +206,18 @@ def count_steps(
             "the number of real times follows from values, which are traced",
             cure,
         )
-    counts = np.ceil(float(eta_max) * np.asarray(times) / float(request.step)).astype(
-        int
-    )
-    counts = np.maximum(counts, CONSTANTS.least_steps)
+    counts = np.ceil(float(eta_max) * np.asarray(times) / float(request.step))
+    counts = np.maximum(counts.astype(int), CONSTANTS.least_steps)
+    # All tau share one run; a shorter one has weights of zero at the end.
     most = int(np.max(counts))
     if most > CONSTANTS.most_steps:
         allowed = (
             f"it takes {most:,} real times, and {CONSTANTS.most_steps:,} are allowed"
         )
-        cure = 'Give a smaller one, a smaller box or fewer nodes, or fp.wick.warped_phase(start="smooth").'
+        cure = (
+            "Give a smaller one, a smaller box or fewer nodes, or "
+            'fp.wick.warped_phase(start="smooth").'
+        )
         raise_value_error(name, eta_max, allowed, cure)
     return most, as_array(counts, int)
 
@@ -225,23 +228,25 @@ def average(request: Request, weights: Array, bound: Array, promise: Array) -> A
     """
     ways, count, points = weights.shape
     plan = request.plan
-    sums = weighted_sums(
-        plan, request.step, weights.reshape(ways * count, points), request.run_tol
-    )
+    # One run gives all sums.
+    rows = weights.reshape(ways * count, points)
+    sums = weighted_sums(plan, request.step, rows, request.run_tol)
     fields = sums.fields.reshape(ways, count, *plan.grid.shape)
     # The level shift is put back.
     decay = jnp.exp(-request.shift * request.times).astype(request.dtype)
     by_time = decay.reshape(-1, *[1] * plan.grid.ndim)
-    apart = jnp.max(plan.grid.integrate(jnp.abs(fields[1:] - fields[0])), axis=0)
+    # What the other ways differ by from the first shows its error.
+    distances = plan.grid.integrate(jnp.abs(fields[1:] - fields[0]))
+    apart = jnp.max(distances, axis=0)
     time_error = sums.error.reshape(ways, count)[0]
     return Average(
-        fields[0] * by_time,
-        apart * decay,
-        time_error * decay,
-        bound,
-        promise,
-        sums.calls,
-        points - 1,
+        values=fields[0] * by_time,
+        error=apart * decay,
+        time_error=time_error * decay,
+        bound=bound,
+        promise=promise,
+        calls=sums.calls,
+        steps=points - 1,
     )
 
 
@@ -254,8 +259,10 @@ def conclude(
     throw: bool,
 ) -> Continuation:
     """The result of a bridge, beside the run in imaginary time."""
-    plan, times = request.plan, request.times
-    grid, equation = plan.grid, plan.request.equation
+    plan = request.plan
+    times = request.times
+    grid = plan.grid
+    equation = plan.request.equation
     assert isinstance(equation, Schrodinger), "it was checked"
     with warnings.catch_warnings():
         # An error of the run in imaginary time is part of that of the bridge, which is
@@ -278,9 +285,9 @@ def conclude(
         plan.request.given,
         grid,
     )
-    errors = numbers["errors"] | {
-        name: reference.errors[name] for name in ("space", "box", "start")
-    }
+    # Both runs use one matrix, and have its errors in common.
+    shared = {name: reference.errors[name] for name in ("space", "box", "start")}
+    errors = numbers["errors"] | shared
     errors["time"] = errors["time"] + reference.errors["time"]
     error = sum(errors.values(), start=jnp.zeros_like(found.error))
     code = _code(request, found, numbers["level"], error, reference.code)
@@ -332,6 +339,7 @@ def _compare(
     # e^{-|E| tau} is returned in the place of e^{-E tau}.
     level = jnp.expm1(2 * jnp.maximum(-lowest, 0) * times)
     shifted = jnp.exp(-shift * times)
+    distance = grid.integrate(jnp.abs(found.values - reference))
     return {
         "errors": {
             "average": found.error / size,
@@ -339,8 +347,8 @@ def _compare(
             "time": found.time_error / size,
         },
         "level": level,
-        "difference": grid.integrate(jnp.abs(found.values - reference))
-        / grid.integrate(jnp.abs(reference)),
+        "difference": distance / grid.integrate(jnp.abs(reference)),
+        # The bound is relative to psi_0, the error to psi(tau).
         "bound": found.bound * shifted * initial_size / wave_size,
     }
 

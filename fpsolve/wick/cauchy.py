@@ -1,6 +1,7 @@
 """Cauchy's mean value in the half-plane of complex times.
 
-    f(z) = <phi| e^{-zH} |phi>,   analytic for Re z > 0,      f(c) = (1 / 2 pi) int f(c + r e^{i theta}) d theta,  r < c
+    f(z) = <phi| e^{-zH} |phi>,      analytic for Re z > 0,
+    f(c) = (1 / 2 pi) int f(c + r e^{i theta}) d theta,      r < c
 
 f(tau) is imaginary time and f(it) real time, so that the mean over a circle ties both
 together. With z = x + iy,
@@ -106,27 +107,32 @@ def cauchy(
         raise_value_error(
             "radius", radius, f"it must lie between 0 and the centre, {center:g}", cure
         )
-    count = (
-        CONSTANTS.cauchy_points
-        if points is None
-        else check_integer("points", points, 8, "Give 48, say.")
-    )
+    count = CONSTANTS.cauchy_points
+    if points is not None:
+        count = check_integer("points", points, 8, "Give 48, say.")
+    # Half of the points lie in the upper half-plane, and every second one is a mean of
+    # its own.
     if count % 4:
         raise_value_error(
             "points", count, "it must be a multiple of 4", "Give 48, say."
         )
+    # In float32 this tolerance would be below rounding.
     if tol is None and jnp.zeros(()).dtype.itemsize == 8:
         tol = CONSTANTS.cauchy_tol
 
     # Imaginary time: to x / 2 of every point of the upper half, and of the centre.
     half = count // 2
     angles = 2 * np.pi * (np.arange(half) + 0.5) / count
-    x, y = center + radius * np.cos(angles), radius * np.sin(angles)
+    x = center + radius * np.cos(angles)
+    y = radius * np.sin(angles)
     halves = np.append(x, center) / 2
     order = np.argsort(halves)
+    # The identity holds on any grid: the error in space is not examined.
     options = {"grid": grid, "scheme": scheme, "tol": tol, "check": False}
+    # Times ascend along a run.
     damped = evolve(equation, initial, halves[order], **options)
     states = dict(zip(order.tolist(), np.asarray(damped.values), strict=True))
+    # f is quadratic in the state.
     time_error = 2 * float(np.max(np.asarray(damped.errors["time"])))
 
     # Real time: from each of these states to its y. The lower half follows by complex
@@ -134,16 +140,12 @@ def cauchy(
     values = []
     turned_error = 0.0
     for k in range(half):
+        state = states[k]
         turned = evolve(
-            equation, jnp.asarray(states[k]), [y[k]], wick=math.pi / 2, **options
+            equation, jnp.asarray(state), [y[k]], wick=math.pi / 2, **options
         )
-        values.append(
-            complex(
-                grid.integrate_on_host(
-                    np.conj(states[k]) * np.asarray(turned.values)[0]
-                )
-            )
-        )
+        after = np.asarray(turned.values)[0]
+        values.append(complex(grid.integrate_on_host(np.conj(state) * after)))
         turned_error = max(turned_error, float(turned.errors["time"][0]))
     upper = np.asarray(values)
     middle = float(grid.integrate_on_host(np.abs(states[half]) ** 2))
@@ -153,15 +155,17 @@ def cauchy(
     by_angle = np.concatenate([upper, np.conj(upper[::-1])])
     mean = np.mean(by_angle)
     convergence = (radius / center) ** half
-    quadrature = abs(np.mean(by_angle[::2]) - np.mean(by_angle[1::2])) * convergence
+    even = np.mean(by_angle[::2])
+    odd = np.mean(by_angle[1::2])
+    quadrature = abs(even - odd) * convergence
     epsilon = float(np.finfo(states[half].real.dtype).eps)
     largest = float(np.max(np.abs(by_angle)))
     rounding = CONSTANTS.cauchy_roundings * epsilon * largest
-    error = (quadrature + rounding + (time_error + turned_error) * largest) / abs(
-        middle
-    )
+    in_time = (time_error + turned_error) * largest
+    error = (quadrature + rounding + in_time) / abs(middle)
     complex_type = jnp.result_type(jnp.zeros(()), jnp.complex64)
-    circle = np.concatenate([x + 1j * y, (x - 1j * y)[::-1]])
+    upper_points = x + 1j * y
+    circle = np.concatenate([upper_points, np.conj(upper_points[::-1])])
     return CauchyMean(
         points=as_array(circle, complex_type),
         values=as_array(by_angle, complex_type),

@@ -5,9 +5,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class WickConstants:
-    """Constants of `wick` that decide answers or costs. Each says where its value comes
-    from.
-    """
+    """Constants of `wick` that decide answers or costs, each with its origin."""
 
     # The average of real-time states (`average`)
     # free choice: weight e^-L of the nearest alias of a level, far below other errors

@@ -116,33 +116,35 @@ def _weights(
     """The weights `(J, T, most + 1)` of the sums that end at several eta; the bound
     `(T,)`; the largest tail.
     """
+    k = jnp.arange(most + 1)
     t = step * jnp.arange(most + 1, dtype=times.dtype)
-    kernel = times[:, None] / (times[:, None] ** 2 + t**2) * step / jnp.pi
+    tau = times[:, None]
+    kernel = tau / (tau**2 + t**2) * step / jnp.pi
     # Both signs of t at once; t = 0 counts once.
-    kernel = kernel * jnp.where(jnp.arange(most + 1) == 0, 1, 2)
+    kernel = kernel * jnp.where(k == 0, 1, 2)
+    # The first sum is the answer; what the others differ by shows its error.
     fractions = jnp.asarray(CONSTANTS.partial_sums, times.dtype)
     ends = jnp.round(fractions[:, None] * counts).astype(int)[..., None]
-    k = jnp.arange(most + 1)
     # The trapezoidal rule: the last time counts half.
     kept = jnp.where(k < ends, 1.0, jnp.where(k == ends, 0.5, 0.0))
     # H - s in the place of H.
     phase = jnp.exp(-1j * shift * t)
     eta = counts * step / times
     tail = jnp.arctan(1 / eta)
-    oscillating = 2 / (
-        jnp.maximum(lowest, 0) * times * (1 + eta**2) + jnp.finfo(t.dtype).tiny
-    )
-    alias = _alias(step, times)
-    return (
-        kept * kernel * phase,
-        2 / jnp.pi * jnp.minimum(tail, oscillating) + alias,
-        2 / jnp.pi * jnp.max(tail),
-    )
+    # The second bound of the tail is infinite for a level that is zero: `tiny` keeps
+    # the quotient finite.
+    tiny = jnp.finfo(t.dtype).tiny
+    energy = jnp.maximum(lowest, 0)
+    oscillating = 2 / (energy * times * (1 + eta**2) + tiny)
+    weights = kept * kernel * phase
+    bound = 2 / jnp.pi * jnp.minimum(tail, oscillating) + _alias(step, times)
+    promise = 2 / jnp.pi * jnp.max(tail)
+    return weights, bound, promise
 
 
 def _alias(step: Array, times: Array) -> Array:
     """Twice the weight of the nearest alias of a level, `(T,)`."""
-    alias_tol = (
-        CONSTANTS.alias_tol if step.dtype == np.float64 else CONSTANTS.alias_tol_single
-    )
+    alias_tol = CONSTANTS.alias_tol_single
+    if step.dtype == np.float64:
+        alias_tol = CONSTANTS.alias_tol
     return jnp.full_like(times, 2 * alias_tol)

@@ -1,19 +1,23 @@
 """The warped phase (Schrödingerisation): imaginary time as one real-time run with one
 more coordinate.
 
-    w(t, xi, x) = e^{-xi} psi(t, x)   for xi > 0,       d_t w = H d_xi w,       w(0) = g(xi) psi_0
+    w(t, xi, x) = e^{-xi} psi(t, x)   for xi > 0
+    d_t w = H d_xi w,      w(0) = g(xi) psi_0
 
 w travels towards smaller xi, so that its values at xi > 0 need no more of g than g =
 e^{-xi} at xi > 0. In the Fourier modes p_k of xi the equation is unitary,
 
-    w_k(t) = e^{i p_k t H} w_k(0),       psi(t) = e^xi sum_k g_k e^{i p_k xi} e^{i p_k t H} psi_0   at any xi > 0
+    w_k(t) = e^{i p_k t H} w_k(0)
+    psi(t) = e^xi sum_k g_k e^{i p_k xi} e^{i p_k t H} psi_0      at any xi > 0
 
-    g = e^{-|xi|}                        the cusp: error e^xi / (p_max^2 (xi + E t)), order 2; order 1 next to the cusp
-    g = e^{-xi} erfc(-(xi + c) / s) / 2  a smooth start: the error falls as exp(-(s p_max / 2)^2)
+    g = e^{-|xi|}                            the cusp
+    g = e^{-xi} erfc(-(xi + c) / s) / 2      a smooth start
 
-with p_max the largest wavenumber. The modes are those of a ring in xi with 2 K + 1
-nodes. Its length 2 pi t / h is that at which nothing that leaves one end returns to
-where the wave is read (see `average` for h).
+The error of the cusp is e^xi / (p_max^2 (xi + E t)): of order 2, and of order 1 next to
+the cusp. That of the smooth start falls as exp(-(s p_max / 2)^2), with p_max the
+largest wavenumber. The modes are those of a ring in xi with 2 K + 1 nodes. Its length 2
+pi t / h is that at which nothing that leaves one end returns to where the wave is read
+(see `average` for h).
 
 References: Jin, Liu and Yu, arXiv 2404.13585; smooth starts: Jin, Liu, Ma, Peng and Yu,
 arXiv 2505.00370.
@@ -107,9 +111,9 @@ def warped_phase(
     # left to `left_out`.
     depth = CONSTANTS.smooth_width * math.sqrt(-math.log(left_out)) - xi
     if p_max is None and steps is None:
-        p_max = (
-            _smooth_wavenumber(left_out, depth + xi) if smooth else CONSTANTS.eta_max
-        )
+        p_max = CONSTANTS.eta_max
+        if smooth:
+            p_max = _smooth_wavenumber(left_out, depth + xi)
     longest = None if steps is not None else ("p_max", p_max)
     options = {"scheme": scheme, "method": method}
     request = check_bridge(equation, initial, times, grid, shift, options, tol, longest)
@@ -137,12 +141,10 @@ def _left_out(tol: Real | None) -> float:
     """The part of the smooth start that may be missing at xi > 0, and beyond p_max."""
     if jnp.zeros(()).dtype.itemsize == 4:
         return CONSTANTS.smooth_tol_single
+    if tol is None:
+        return CONSTANTS.smooth_tol
     # A tenth: errors of the runs and of the grid take the rest.
-    return (
-        CONSTANTS.smooth_tol
-        if tol is None
-        else max(float(tol) / 10, CONSTANTS.alias_tol)
-    )
+    return max(float(tol) / 10, CONSTANTS.alias_tol)
 
 
 def _smooth_wavenumber(left_out: float, depth: float) -> float:
@@ -175,29 +177,33 @@ def _weights(
         # The ring of xi at this tau: wavenumbers step / tau apart.
         length = 2 * jnp.pi * tau / step
         spacing = length / (2 * most + 1)
-        nodes = spacing * jnp.fft.ifftshift(jnp.arange(-most, most + 1)).astype(dtype)
+        # The node xi = 0 first, as the Fourier transform orders them.
+        positions = jnp.fft.ifftshift(jnp.arange(-most, most + 1))
+        nodes = spacing * positions.astype(dtype)
         g = _smooth_start(nodes, depth) if smooth else jnp.exp(-jnp.abs(nodes))
-        modes = (jnp.fft.fft(g)[: most + 1] / len(nodes)) * jnp.where(k == 0, 1, 2)
+        # Both signs of a wavenumber at once; zero counts once.
+        amplitudes = jnp.fft.fft(g)[: most + 1] / len(nodes)
+        modes = amplitudes * jnp.where(k == 0, 1, 2)
         # Fewer wavenumbers where this tau needs fewer.
         modes = jnp.where(k <= count, modes, 0)
+        # Rounding must not move a reading at a node to the next one.
         first = jnp.ceil(xi / spacing - 1e-6)
         read = spacing * (first + jnp.arange(CONSTANTS.readings + 1, dtype=dtype))
-        return (
-            jnp.exp(read)[:, None]
-            * modes
-            * jnp.exp(1j * (step / tau) * k * read[:, None])
-        )
+        waves = jnp.exp(1j * (step / tau) * k * read[:, None])
+        return jnp.exp(read)[:, None] * modes * waves
 
     weights = jax.vmap(of_time, out_axes=1)(times, counts)
     phase = jnp.exp(-1j * shift * step * k.astype(dtype))
-    wavenumber = counts * step / times
+    wavenumber = counts * step / times  # the largest one, p_max
     if smooth:
         bound = jnp.full_like(times, 4 * left_out)
     else:
         # Reading at xi is the Lorentzian bridge of H + xi / tau, times e^xi.
         tail = jnp.arctan(1 / wavenumber)
         distance = jnp.maximum(lowest, 0) * times + xi
-        oscillating = 2 / (distance * (1 + wavenumber**2) + jnp.finfo(dtype).tiny)
+        # At a distance of zero only the first bound is finite.
+        tiny = jnp.finfo(dtype).tiny
+        oscillating = 2 / (distance * (1 + wavenumber**2) + tiny)
         # As much again for the modes that the nodes of the ring do not tell apart.
         bound = 2 * jnp.exp(xi) * 2 / jnp.pi * jnp.minimum(tail, oscillating)
     return weights * phase, bound, jnp.max(bound)
@@ -205,7 +211,7 @@ def _weights(
 
 def _smooth_start(xi: Array, depth: Array) -> Array:
     """e^{-xi} erfc(-(xi + depth) / s) / 2, without overflow at the left end."""
-    argument = (
-        jnp.sqrt(jnp.asarray(2.0, xi.dtype)) * (xi + depth) / CONSTANTS.smooth_width
-    )
+    sqrt_2 = jnp.sqrt(jnp.asarray(2.0, xi.dtype))
+    argument = sqrt_2 * (xi + depth) / CONSTANTS.smooth_width
+    # By the logarithm of erfc, since e^-xi alone overflows on a long ring.
     return jnp.exp(-xi + jax.scipy.special.log_ndtr(argument))

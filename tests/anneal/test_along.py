@@ -29,8 +29,8 @@ GEOMETRIC = fp.Mix(fp.Harmonic(1.0, 0.0), fp.Harmonic(2.0, 2.0))
 
 
 def exact_rates(lam: np.ndarray) -> dict[str, np.ndarray]:
-    """ell = a He_1(y) + b He_2(y) / sqrt(2), modes of rates k and 2k: |H^p f|^2 = a^2
-    k^2p + b^2 (2k)^2p.
+    """ell = a He_1(y) + b He_2(y) / sqrt(2), modes of rates k and 2k:
+    |H^p f|^2 = a^2 k^2p + b^2 (2k)^2p.
     """
     k, v = 1 + lam, D / (1 + lam)
     mean_speed, variance_speed = 4 / (1 + lam) ** 2, -D / (1 + lam) ** 2
@@ -77,8 +77,8 @@ def test_gap_and_costs_between_gaussians(between_gaussians: Along) -> None:
 
 
 def test_a_moving_gaussian_costs_the_same_by_all_four_rules() -> None:
-    """Truth: ell is the slowest mode, the chain is one of equalities, |mean speed|
-    sqrt(k / D) / k each.
+    """Truth: ell is the slowest mode, and all four costs are equal,
+    |mean speed| sqrt(k / D) / k each.
     """
     path = fp.Mix(fp.Harmonic(2.0, -1.0), fp.Harmonic(2.0, 1.0))
     rates = along(path, grid=BOX, diffusion=D).at(PLACES)
@@ -109,7 +109,8 @@ def test_two_dimensions_whose_slow_levels_cross() -> None:
     )
     grid = fp.Grid(fp.Line(-6.0, 8.0, 64), fp.Line(-5.5, 5.5, 48))
     found = along(path, grid=grid, diffusion=D, tol=1e-6)
-    truth, rates = exact_rates(PLACES), found.at(PLACES)
+    truth = exact_rates(PLACES)
+    rates = found.at(PLACES)
     assert float(jnp.max(jnp.abs(rates.gap / np.minimum(1 + PLACES, 1.4) - 1))) < 1e-6
     for name in ("drive", "wasserstein", "exact"):
         assert float(jnp.max(jnp.abs(getattr(rates, name) / truth[name] - 1))) < 1e-6, (

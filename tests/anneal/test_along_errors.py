@@ -17,8 +17,8 @@ NAMES = ("gap", "drive", "bound", "score", "wasserstein", "exact")
 
 
 def exact_rates(lam: np.ndarray) -> dict[str, np.ndarray]:
-    """ell = a He_1(y) + b He_2(y) / sqrt(2), modes of rates k and 2k: |H^p f|^2 = a^2
-    k^2p + b^2 (2k)^2p.
+    """ell = a He_1(y) + b He_2(y) / sqrt(2), modes of rates k and 2k:
+    |H^p f|^2 = a^2 k^2p + b^2 (2k)^2p.
     """
     k, v = 1 + lam, D / (1 + lam)
     mean_speed, variance_speed = 4 / (1 + lam) ** 2, -D / (1 + lam) ** 2
@@ -126,9 +126,8 @@ def test_an_error_that_cannot_be_estimated_is_not_a_number() -> None:
         lambda x: jnp.where(jnp.abs(x[0]) < 7.1, (1 + lam) * x[0] ** 2 / 2, jnp.nan)
     )
     found = fp.along(inside, grid=fp.Grid(fp.Line(-7.0, 7.0, 64)), diffusion=D)
-    assert np.all(np.isnan(np.asarray(found.errors.gap))) and np.isnan(
-        float(found.error)
-    )
+    assert np.all(np.isnan(np.asarray(found.errors.gap)))
+    assert np.isnan(float(found.error))
     np.testing.assert_allclose(found.at(0.5).gap, 1.5, rtol=1e-7)
 
 

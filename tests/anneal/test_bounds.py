@@ -49,14 +49,17 @@ def test_bounds_of_a_dragged_gaussian_in_closed_form(score_error: float) -> None
     """Everything is known: |v| = c, rho = k / D, |grad ell| = |c| k / D; the error of
     the score adds D eps to |v|.
     """
-    speed, total, grid = 0.8, 4.0, fp.Grid(fp.Line(-4.0, 8.0, 32))
+    speed = 0.8
+    total = 4.0
+    grid = fp.Grid(fp.Line(-4.0, 8.0, 32))
     times = np.asarray([0.5, 2.0, 4.0])
     along = lambda lam: SimpleNamespace(
         gap=np.full(np.shape(lam), STIFFNESS),
         drive=np.full(np.shape(lam), speed * total * (STIFFNESS / D) ** 0.5),
         wasserstein=np.full(np.shape(lam), speed * total / D**0.5),
     )
-    path, schedule = dragged(speed, total), fp.schedule.linear(total)
+    path = dragged(speed, total)
+    schedule = fp.schedule.linear(total)
     found = bound_transport(
         path, schedule, D, grid, times, along, Start(0.0, 0.0, 0.0), score_error
     )
@@ -80,10 +83,8 @@ def test_a_score_error_bounds_nothing_below_its_own_floor() -> None:
     decay = np.asarray([0.0, 3.0, 3.0, 3.0, 3.0])
     least = np.asarray([0.2, 0.2, 0.2, 0.6, 0.6])
     found = _integrate(np.arange(5.0), decay, np.zeros(5), 0.5, least)
-    assert (
-        found[2] == pytest.approx(max(0.5 * np.exp(-(0 + 4 * 3 + 3) / 3), 0.2))
-        and found[4] == 0.6
-    )
+    assert found[2] == pytest.approx(max(0.5 * np.exp(-(0 + 4 * 3 + 3) / 3), 0.2))
+    assert found[4] == 0.6
     without = _integrate(np.arange(5.0), decay, np.zeros(5), 0.5)
     assert without[4] < 1e-3
 
@@ -103,12 +104,10 @@ def test_no_bound_where_none_holds() -> None:
         path, fp.schedule.linear(1.0), 1.0, WELLS, np.ones(1), nothing, start, 0.0
     )
     bound, words = found.best
-    assert (
-        np.isinf(bound[0])
-        and words.startswith("none: ")
-        and "T15" in words
-        and "action" in words
-    )
+    assert np.isinf(bound[0])
+    assert words.startswith("none: ")
+    assert "T15" in words
+    assert "action" in words
 
 
 def test_the_action_bounds_a_path_that_has_no_other_bound() -> None:
@@ -140,8 +139,8 @@ def test_the_chi_square_bound_tightens_with_time_on_its_family() -> None:
 
 
 def test_the_bound_without_its_second_order_is_false() -> None:
-    """Control N5: a dragged Gaussian lags by sqrt(exp(r^2) - 1) in the end, more than r
-    = |a| / Delta.
+    """Control N5: a dragged Gaussian lags by sqrt(exp(r^2) - 1) in the end, more than
+    r = |a| / Delta.
     """
     total, r = 4.0, 1.054
     speed = r * (STIFFNESS * D) ** 0.5

@@ -9,12 +9,9 @@ import pytest
 
 import fpsolve as fp
 from fpsolve.anneal.distances import relative_entropy, total_variation
-from fpsolve.diffusion.generation import (
-    ReverseProcess,
-    generate,
-    invert,
-    score_error_bound,
-)
+from fpsolve.diffusion.bisection import invert
+from fpsolve.diffusion.generation import generate, score_error_bound
+from fpsolve.diffusion.reverse_process import ReverseProcess
 from fpsolve.path.noising import Noising
 
 DATA = fp.GaussianMixture([[-2.0], [2.0]], 0.25, weights=[0.3, 0.7])
@@ -93,12 +90,13 @@ def test_the_flow_carries_the_path_and_conserves_divergences():
 
 
 def test_noise_forgets_the_start_as_the_forward_process_mixes():
-    """At ε = 1 the ratio q/p is a martingale of the forward process: (q/p)(x, 0) =
-    E[(q/p)(X_1, 1) | X_0 = x].
+    """At ε = 1 the ratio q/p is a martingale of the forward process:
+    (q/p)(x, 0) = E[(q/p)(X_1, 1) | X_0 = x].
     """
     start = fp.Gaussian(0.5, 0.8)
     found = generate(ReverseProcess(PATH), start, GRID)
-    alpha, sigma = PATH.alpha(1.0), PATH.sigma(1.0)
+    alpha = PATH.alpha(1.0)
+    sigma = PATH.sigma(1.0)
     x = GRID.nodes[0]
     kernel = jnp.exp(-((x - alpha * x[:, None]) ** 2) / (2 * sigma**2)) / jnp.sqrt(
         2 * jnp.pi * sigma**2

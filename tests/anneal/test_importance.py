@@ -18,8 +18,8 @@ TOTAL = 1.0
 
 def spread_of_weights(strength: float) -> float:
     """log(1 / ESS) of a trap of stiffness 1 moved by 1 in a time 1 with the drift γ c',
-    D = 1. The weights are those of (1 - γ) times the work, a Gaussian of variance 2 (1
-    - γ)^2 w, w = ∫∫ exp(-|t - s|) c'^2 / 2.
+    D = 1. The weights are those of (1 - γ) times the work, a Gaussian of variance
+    2 (1 - γ)^2 w, w = ∫∫ exp(-|t - s|) c'^2 / 2.
     """
     return (1 - strength) ** 2 * 2 * (TOTAL - 1 + np.exp(-TOTAL))
 
@@ -49,10 +49,8 @@ def test_a_moved_trap_has_lognormal_weights(strength: float) -> None:
 
 def test_the_exact_drift_leaves_no_variance() -> None:
     """Between a harmonic trap and two wells. Control: 1.2 times the drift."""
-    path, grid = (
-        fp.Mix(fp.Harmonic(), lambda x: 2 * (x[0] ** 2 - 1) ** 2),
-        fp.Grid(fp.Line(-5.0, 5.0, 64)),
-    )
+    path = fp.Mix(fp.Harmonic(), lambda x: 2 * (x[0] ** 2 - 1) ** 2)
+    grid = fp.Grid(fp.Line(-5.0, 5.0, 64))
     ask = lambda **options: importance_weights(
         path, linear(0.5), grid=grid, tol=1e-3, **options
     )
@@ -67,14 +65,13 @@ def test_the_exact_drift_leaves_no_variance() -> None:
 
 
 def test_without_a_drift_the_variance_is_that_of_the_work() -> None:
-    """E exp(-2 (W - ΔF) / D) by tilted staircases, which share the kernel of heat only."""
-    from fpsolve.anneal.staircase import make_staircase, step_lambdas, tilted_fields
+    """E exp(-2 (W - ΔF) / D) by tilted staircases, which share the heat kernel only."""
+    from fpsolve.anneal.staircase import make_staircase, step_lambdas
+    from fpsolve.anneal.tilted_work import tilted_fields
     from fpsolve.path.mix import Driven, Identity
 
-    path, grid = (
-        fp.Mix(fp.Harmonic(), fp.Harmonic(3.0)),
-        fp.Grid(fp.Line(-6.5, 6.5, 64)),
-    )
+    path = fp.Mix(fp.Harmonic(), fp.Harmonic(3.0))
+    grid = fp.Grid(fp.Line(-6.5, 6.5, 64))
     found = importance_weights(path, linear(1.0), grid=grid, tol=1e-4)
     values = []
     for count in (32, 64):

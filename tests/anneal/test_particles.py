@@ -11,17 +11,16 @@ import pytest
 
 import fpsolve as fp
 from fpsolve.anneal.schedule import linear
-from fpsolve.diffusion.generation import ReverseProcess
+from fpsolve.diffusion.line_law import sampler_law, shortfall
 from fpsolve.diffusion.particles import draw, expectation, histogram, particles, pearson
+from fpsolve.diffusion.reverse_process import ReverseProcess
 from fpsolve.diffusion.steps import (
     cosine_steps,
     cost_steps,
     edm_steps,
     linear_steps,
     log_snr_steps,
-    sampler_law,
     schedule_steps,
-    shortfall,
 )
 from fpsolve.path.noising import Noising
 
@@ -88,12 +87,10 @@ def test_schedules_of_steps(kind):
     end = float(kappa(path, 1.0))
     for steps_of in (linear_steps, cosine_steps, edm_steps, log_snr_steps):
         lambdas = np.asarray(steps_of(path, 6))
-        assert (
-            lambdas.shape == (7,)
-            and lambdas[0] == 1
-            and lambdas[-1] == 0
-            and np.all(np.diff(lambdas) < 0)
-        )
+        assert lambdas.shape == (7,)
+        assert lambdas[0] == 1
+        assert lambdas[-1] == 0
+        assert np.all(np.diff(lambdas) < 0)
     assert kappa(path, cosine_steps(path, 4)[2]) == pytest.approx(
         np.tan(np.arctan(end) / 2), rel=1e-9
     )

@@ -19,8 +19,10 @@ from fpsolve.anneal.counterdiabatic import evolve_counterdiabatic
 from fpsolve.anneal.grid_for_path import path_grid
 from fpsolve.anneal.read import ContentCache, content_key, read_path, read_schedule
 from fpsolve.anneal.velocity import velocity
-from fpsolve.diffusion.generation import ReverseProcess, generate
-from fpsolve.diffusion.steps import linear_steps, sampler_law, shortfall
+from fpsolve.diffusion.generation import generate
+from fpsolve.diffusion.line_law import sampler_law, shortfall
+from fpsolve.diffusion.reverse_process import ReverseProcess
+from fpsolve.diffusion.steps import linear_steps
 from fpsolve.path.noising import Noising
 from refusals import refused
 
@@ -50,7 +52,9 @@ class Knob:
         return lambda x: (x[0] - lam * self.center * self.table[0]) ** 2
 
 
-KNOB, LOUVRE, CELL = Knob(), Knob(), SimpleNamespace(value=1.0)
+KNOB = Knob()
+LOUVRE = Knob()
+CELL = SimpleNamespace(value=1.0)
 
 
 def by_attribute(center: float) -> Any:
@@ -105,8 +109,8 @@ def test_a_path_that_changed_gives_the_new_answer(how: str) -> None:
 
 @pytest.mark.parametrize("how", MAKERS)
 def test_a_transport_along_a_path_that_changed(how: str) -> None:
-    """Truth: a trap of stiffness 2 dragged by c in a time 1 lags by c (1 - exp(-2)) /
-    2.
+    """Truth: a trap of stiffness 2 dragged by c in a time 1 lags by
+    c (1 - exp(-2)) / 2.
     """
     for center in (1.0, 2.0):
         found = fp.transport(
@@ -166,10 +170,8 @@ def test_a_score_error_that_changed() -> None:
     of a sampler likewise.
     """
     knob = SimpleNamespace(value=0.0)
-    path, grid = (
-        Noising(fp.GaussianMixture([[0.0]], 0.5)),
-        fp.Grid(fp.Line(-6.0, 6.0, 48)),
-    )
+    path = Noising(fp.GaussianMixture([[0.0]], 0.5))
+    grid = fp.Grid(fp.Line(-6.0, 6.0, 48))
     process = ReverseProcess(path, noise=0.0, error=lambda x, lam: knob.value + 0 * x)
     means = []
     for knob.value in (0.0, 0.5):
@@ -208,7 +210,8 @@ class Data:
 
 def test_a_noising_path_that_changed() -> None:
     """Agreement with another object that has had the new number from the start."""
-    grid, places = fp.Grid(fp.Line(-4.0, 4.0, 32)), jnp.asarray([1.0, 0.6, 0.0])
+    grid = fp.Grid(fp.Line(-4.0, 4.0, 32))
+    places = jnp.asarray([1.0, 0.6, 0.0])
     missed = lambda path: float(
         shortfall(path, sampler_law(path, places, grid, nodes=256)).tv
     )
@@ -283,7 +286,7 @@ def last_lag(center: Any, tol: float = 1e-6) -> Any:
 
 
 def test_a_parameter_in_a_closure_is_differentiated() -> None:
-    """Agreement with central differences to 1e-5, by itself, under jit and under vmap."""
+    """Agreement with central differences to 1e-5, alone, under jit and under vmap."""
     center, step = jnp.asarray(0.6), 1e-4
     differences = float(
         (last_lag(center + step, 1e-9) - last_lag(center - step, 1e-9)) / (2 * step)
@@ -319,17 +322,8 @@ def test_a_cache_is_bounded_and_drops_what_was_used_longest_ago() -> None:
 def test_keys_tell_formulas_and_numbers_apart() -> None:
     read = lambda f: content_key(read_path(lambda lam: lambda x: f(x[0]) * lam, 1))
     assert read(lambda y: 2 * y) == read(lambda y: 2 * y)
-    assert (
-        len(
-            {
-                read(lambda y: 2 * y),
-                read(lambda y: 3 * y),
-                read(lambda y: y**2),
-                read(jnp.sin),
-            }
-        )
-        == 4
-    )
+    formulas = (lambda y: 2 * y, lambda y: 3 * y, lambda y: y**2, jnp.sin)
+    assert len({read(f) for f in formulas}) == 4
 
     @eqx.filter_jit
     def traced(a: Any) -> Any:

@@ -13,6 +13,7 @@ import fpsolve as fp
 from fpsolve.anneal.along import along
 from fpsolve.anneal.schedule import optimal
 from fpsolve.diffusion.flow_law import sampler_divergence
+from fpsolve.diffusion.line_law import sampler_law, shortfall
 from fpsolve.diffusion.particles import draw
 from fpsolve.diffusion.step_rules import (
     Errors,
@@ -29,9 +30,7 @@ from fpsolve.diffusion.steps import (
     edm_steps,
     linear_steps,
     log_snr_steps,
-    sampler_law,
     schedule_steps,
-    shortfall,
 )
 from refusals import refused
 

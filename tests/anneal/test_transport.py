@@ -34,7 +34,8 @@ def test_a_dragged_gaussian_lags_as_it_must_and_its_bound_is_tight() -> None:
     found = fp.transport(
         dragged, fp.schedule.linear(TOTAL), grid=GRID, diffusion=DIFFUSION
     )
-    t, variance = np.asarray(found.times), DIFFUSION / STIFFNESS
+    t = np.asarray(found.times)
+    variance = DIFFUSION / STIFFNESS
     lag = SPEED / STIFFNESS * (1 - np.exp(-STIFFNESS * t))
     kl = lag**2 / (2 * variance)
     np.testing.assert_allclose(found.kl[1:], kl[1:], rtol=1e-6)
@@ -89,7 +90,9 @@ def closed(times: np.ndarray, total: float) -> tuple[np.ndarray, np.ndarray]:
         force = -2 * (1 - lam) * (y[0] + 1) - 0.5 * lam * (y[0] - 1)
         return np.asarray([force, -2 * (2 - 1.5 * lam) * y[1] + 2])
 
-    y, now, rows = np.asarray([-1.0, 0.5]), 0.0, []
+    y = np.asarray([-1.0, 0.5])
+    now = 0.0
+    rows = []
     for t in times:
         h = (t - now) / 40
         for _ in range(40):
@@ -104,7 +107,9 @@ def closed(times: np.ndarray, total: float) -> tuple[np.ndarray, np.ndarray]:
 
 def test_imaginary_time_agrees_at_first_order_only() -> None:
     """Theorem T14: |psi|^2 is p up to the square of the speed."""
-    totals, apart, lags = (20.0, 40.0, 80.0), [], []
+    totals = (20.0, 40.0, 80.0)
+    apart = []
+    lags = []
     for total in totals:
         run = lambda kappa, total=total: fp.transport(
             TILTED,
@@ -169,11 +174,9 @@ class Backwards(eqx.Module):
         return 1 - t
 
 
-PATH, BOX, linear = (
-    fp.Mix(fp.Harmonic(), fp.Harmonic(2.0)),
-    fp.Grid(fp.Line(-6.0, 6.0, 48)),
-    fp.schedule.linear,
-)
+PATH = fp.Mix(fp.Harmonic(), fp.Harmonic(2.0))
+BOX = fp.Grid(fp.Line(-6.0, 6.0, 48))
+linear = fp.schedule.linear
 REFUSED: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "falling": (
         lambda: fp.transport(PATH, Backwards(), grid=BOX),
@@ -223,7 +226,8 @@ def test_the_kinks_of_a_total_variation_are_in_its_error(
     nodes: int, mean: float
 ) -> None:
     grid = fp.Grid(fp.Line(-9.0, 9.0, nodes))
-    x, fine = np.asarray(grid.axes[0].nodes), np.linspace(-9.0, 9.0, 200_001)
+    x = np.asarray(grid.axes[0].nodes)
+    fine = np.linspace(-9.0, 9.0, 200_001)
     normal = lambda y, m, v: np.exp(-((y - m) ** 2) / (2 * v)) / np.sqrt(2 * np.pi * v)
     exact = (
         np.trapezoid(np.abs(normal(fine, mean, 0.64) - normal(fine, 0.0, 1.0)), fine)

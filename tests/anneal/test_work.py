@@ -87,10 +87,8 @@ def test_the_integral_of_a_power_with_a_jump_is_exact_between_breakpoints() -> N
     after = lambda t: np.sin(1.2) / 3 + jump + (1 - np.exp(-20 * (t - 0.4))) / 20
     exact = np.asarray([0.0, np.sin(0.39) / 3, after(0.55), after(1.0)])
     np.testing.assert_allclose(found.value, exact, atol=1e-7)
-    assert (
-        np.all(np.abs(found.value - exact) <= 3 * found.error + 1e-15)
-        and found.error[-1] < 1e-5
-    )
+    assert np.all(np.abs(found.value - exact) <= 3 * found.error + 1e-15)
+    assert found.error[-1] < 1e-5
     assert len(found.doubtful(1e-15)) > 0 and len(found.doubtful(1.0)) == 0
 
 
@@ -114,12 +112,11 @@ def test_a_bound_below_its_distance_is_not_returned() -> None:
     nothing = (np.zeros(2), np.zeros(2))
     checked = found.checked(np.asarray([0.0, 0.2]), np.asarray([0.0, 0.08]), nothing)
     bound, words = checked.best
-    assert (
-        words == "T15" and bound[1] == 0.3 and np.isinf(checked.relative_entropy).all()
-    )
-    assert (
-        "misses" not in words and "miss a feature" in checked.why["T16 (Bakry-Émery)"]
-    )
+    assert words == "T15"
+    assert bound[1] == 0.3
+    assert np.isinf(checked.relative_entropy).all()
+    assert "misses" not in words
+    assert "miss a feature" in checked.why["T16 (Bakry-Émery)"]
     bound, words = found.checked(
         np.asarray([0.0, 0.9]), np.asarray([0.0, 2.0]), nothing
     ).best
@@ -211,11 +208,9 @@ def test_a_traced_run_that_misses_its_tolerance_gives_no_number() -> None:
         )
 
     found = jax.jit(lambda a: last(a, True))(jnp.asarray(1.0))
-    assert (
-        np.isnan(float(found.kl[-1]))
-        and np.isnan(float(found.work[-1]))
-        and float(found.error[-1]) > 1e-12
-    )
+    assert np.isnan(float(found.kl[-1]))
+    assert np.isnan(float(found.work[-1]))
+    assert float(found.error[-1]) > 1e-12
     assert np.isfinite(
         float(jax.jit(lambda a: last(a, False))(jnp.asarray(1.0)).kl[-1])
     )

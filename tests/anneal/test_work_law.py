@@ -11,9 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scipy.integrate import solve_ivp
 
 import fpsolve as fp
+from exact_work import (
+    growth_rate,
+    least_moved,
+    least_stiffened,
+    moved_work,
+    stiffened_transform,
+    true_stiffened_work,
+)
 from fpsolve.anneal import fluctuation_relations
 from fpsolve.anneal.fluctuations import relations
 from fpsolve.anneal.schedule import jumping, learn, linear, smooth
@@ -35,82 +42,6 @@ class Jump(eqx.Module):
         return jnp.where(t > 0, 1.0, 0.0)
 
 
-def moved_work(
-    stiffness: float, reach: float, total: float, first: float, last: float
-) -> float:
-    """The mean work of moving a trap by `reach`, linearly between two jumps: y' = -k y
-    - c' for the lag y of the mean, W = k c_0^2 / 2 - k int y c' dt + k c_1 (c_1 / 2 -
-    y(T)).
-    """
-    speed = reach * (1 - first - last) / total
-    lag = -reach * first
-    rest = -speed / stiffness
-    decay = np.exp(-stiffness * total)
-    integral = rest * total + (lag - rest) * (1 - decay) / stiffness
-    end = rest + (lag - rest) * decay
-    jumps = stiffness * (reach * first) ** 2 / 2 + stiffness * reach * last * (
-        reach * last / 2 - end
-    )
-    return float(jumps - stiffness * speed * integral)
-
-
-def least_moved(stiffness: float, reach: float, total: float) -> float:
-    """k c^2 / (2 + k T), Schmiedl and Seifert."""
-    return stiffness * reach**2 / (2 + stiffness * total)
-
-
-def growth_rate(first: float, last: float, total: float) -> float:
-    """The root c of k_1 (1 + c T)^2 - k_0 + 2 c (1 + c T) = 0 with 1 + c T above zero."""
-    return float(
-        max(np.roots([last * total**2 + 2 * total, 2 * last * total + 2, last - first]))
-    )
-
-
-def least_stiffened(first: float, last: float, total: float, diffusion: float) -> float:
-    """The least mean work of a trap of stiffness k_0 -> k_1: the variance is D (1 + c
-    t)^2 / k_0.
-    """
-    c = growth_rate(first, last, total)
-    variance = diffusion / first
-    growth = 1 + c * total
-    return (
-        (last * variance * growth**2 - diffusion) / 2
-        - diffusion * np.log(growth)
-        + c**2 * variance * total
-    )
-
-
-def stiffened_transform(
-    z: np.ndarray,
-    ends: tuple[float, float],
-    jumps: tuple[float, float],
-    diffusion: float,
-) -> np.ndarray:
-    """E exp(z W) of a trap whose stiffness k goes from one of `ends` to the other in a
-    time 1, linearly between jumps: exp(a - b x^2) stays of this form, a' = k - 2 D b,
-    b' = 2 k b - 4 D b^2 - z k' / 2, and b -> b - z dk / 2 at a jump.
-    """
-    change = ends[1] - ends[0]
-    rate = change * (1 - jumps[0] - jumps[1])
-    count = len(z)
-
-    def slope(t: float, state: np.ndarray) -> np.ndarray:
-        b = state[count:]
-        k = ends[0] + change * jumps[0] + rate * t
-        return np.concatenate(
-            [k - 2 * diffusion * b, 2 * k * b - 4 * diffusion * b**2 - z * rate / 2]
-        )
-
-    a = np.full(count, np.log(ends[0] / (2 * np.pi * diffusion)) / 2, complex)
-    b = ends[0] / (2 * diffusion) - z * change * jumps[0] / 2
-    found = solve_ivp(
-        slope, (0, 1), np.concatenate([a, b]).astype(complex), rtol=1e-7, atol=1e-9
-    ).y[:, -1]
-    return np.exp(found[:count]) * np.sqrt(
-        np.pi / (found[count:] - z * change * jumps[1] / 2)
-    )
-
-
 @pytest.fixture(scope="module")
 def best_law() -> fp.WorkLaw:
     return fp.work_law(TRAP, jumping(2.0, 0.25, 0.25), grid=GRID, tol=1e-4, joint=True)
@@ -127,7 +58,8 @@ def test_the_best_protocol_of_a_moved_trap_has_a_gaussian_law(
     assert abs(float(law.mean) - 1) < 3 * float(law.number_errors["mean"]) < 0.05
     assert abs(float(law.variance) - 2) < 3 * float(law.number_errors["variance"]) < 0.1
     assert float(law.free_energy) == pytest.approx(0, abs=1e-12)
-    w, spacing = np.asarray(law.work), float(law.work[1] - law.work[0])
+    w = np.asarray(law.work)
+    spacing = float(law.work[1] - law.work[0])
     truth = np.exp(-((w - 1) ** 2) / 4) / np.sqrt(4 * np.pi)
     error = np.sum(np.abs(np.asarray(law.density) - truth)) * spacing
     assert float(law.error) / 10 < error < 3 * float(law.error) < 0.1
@@ -219,34 +151,29 @@ def test_a_stiffened_trap_against_its_riccati_equation() -> None:
     """The law is not Gaussian. Truth: the inverse transform of the solution for each
     frequency.
     """
-    ends, jumps, diffusion = (1.0, 4.0), (0.2, 0.3), 0.8
+    ends = (1.0, 4.0)
+    jumps = (0.2, 0.3)
+    diffusion = 0.8
     path = fp.Mix(fp.Harmonic(ends[0]), fp.Harmonic(ends[1]))
     grid = fp.Grid(fp.Line(-6.5, 6.5, 64))
     law = fp.work_law(
         path, jumping(1.0, *jumps), grid=grid, diffusion=diffusion, tol=1e-3
     )
-    width, count = float(law.work[1] - law.work[0]) * len(law.work), len(law.work)
+    width = float(law.work[1] - law.work[0]) * len(law.work)
+    count = len(law.work)
     u = 2 * np.pi / width * np.arange(count // 2 + 1)
     centre = float(law.work[count // 2])
-    values = stiffened_transform(1j * u, ends, jumps, diffusion) * np.exp(
-        -1j * u * centre
-    )
-    error = (
-        np.sum(np.abs(np.asarray(law.density) - inverse_transform(values, width)))
-        * width
-        / count
-    )
+    values = stiffened_transform(1j * u, ends, jumps, diffusion)
+    exact = inverse_transform(values * np.exp(-1j * u * centre), width)
+    error = np.sum(np.abs(np.asarray(law.density) - exact)) * width / count
     assert error < 3 * float(law.errors["space"] + law.errors["time"])
     assert float(law.errors["space"]) < 0.1
-    weight = stiffened_transform(
-        np.asarray([-1 / diffusion + 0j]), ends, jumps, diffusion
-    )[0]
-    assert weight.real == pytest.approx(
-        np.exp(-float(law.free_energy) / diffusion), rel=1e-6
-    )
-    assert float(law.free_energy) == pytest.approx(
-        diffusion / 2 * np.log(ends[1] / ends[0]), rel=1e-9
-    )
+    z = np.asarray([-1 / diffusion + 0j])
+    weight = stiffened_transform(z, ends, jumps, diffusion)[0]
+    jarzynski = np.exp(-float(law.free_energy) / diffusion)
+    assert weight.real == pytest.approx(jarzynski, rel=1e-6)
+    free_energy = diffusion / 2 * np.log(ends[1] / ends[0])
+    assert float(law.free_energy) == pytest.approx(free_energy, rel=1e-9)
 
 
 def test_crooks_symmetry_of_the_densities() -> None:
@@ -272,45 +199,14 @@ def test_crooks_symmetry_of_the_densities() -> None:
     assert float(forward.mean) > float(forward.free_energy) > -float(backward.mean)
 
 
-def true_stiffened_work(schedule: Any, first: float, last: float) -> float:
-    """The mean work of any protocol that stiffens a trap, D = 1: v' = 2 - 2 k v, W =
-    int v dk / 2 with the jumps.
-    """
-    times, place, rate = protocol(schedule)
-    stiffness = first + (last - first) * place
-    variance = solve_ivp(
-        lambda t, v: 2 - 2 * np.interp(t, times, stiffness) * v,
-        (0, times[-1]),
-        [1 / first],
-        t_eval=times,
-        rtol=1e-9,
-    ).y[0]
-    inside = np.trapezoid(variance * (last - first) * rate, times) / 2
-    return float(
-        (stiffness[0] - first) / first / 2
-        + inside
-        + (last - stiffness[-1]) * variance[-1] / 2
-    )
-
-
-def protocol(schedule: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times, and between its jumps the place and the rate of a schedule."""
-    u = jnp.linspace(0, 1, 4001)
-    place, rate = jax.jvp(schedule.between, (u,), (jnp.ones_like(u),))
-    total = float(schedule.total)
-    return np.asarray(u) * total, np.asarray(place), np.asarray(rate) / total
-
-
 def test_descent_finds_the_protocol_of_schmiedl_and_seifert() -> None:
     """Truth: the true work of what descent finds on 64 nodes is above the least by at
     most 1e-3, and the jumps are -c / (k_1 - k_0) and -c / (1 + c T) / (k_1 - k_0).
     Control: the best schedule without jumps is not that good.
     """
     first, last, total = 1.0, 4.0, 0.8
-    path, grid = (
-        fp.Mix(fp.Harmonic(first), fp.Harmonic(last)),
-        fp.Grid(fp.Line(-6.5, 6.5, 64)),
-    )
+    path = fp.Mix(fp.Harmonic(first), fp.Harmonic(last))
+    grid = fp.Grid(fp.Line(-6.5, 6.5, 64))
     one, history = learn(
         path, total, "work", optax.adam(0.1), grid=grid, steps=80, knots=4, jumps=True
     )

@@ -81,7 +81,8 @@ def closed_form(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def transport(path: Any, way: Way, **options: Any) -> Any:
         asked.update(options, path=path)
-        kl, bounded = asked["ends"][way.name], way.name != "linear"
+        kl = asked["ends"][way.name]
+        bounded = way.name != "linear"
         return SimpleNamespace(
             kl=np.array([0.0, kl]),
             tv=np.array([0.0, kl / 2]),
@@ -166,13 +167,11 @@ def test_options_take_precedence_and_one_cost_is_enough(
     )
     done = run("drag.py", *words)
     assert done.exit_code == 0, done.output
-    assert (
-        "optimal, exact: way.csv" in done.output and "optimal, bound" not in done.output
-    )
+    assert "optimal, exact: way.csv" in done.output
+    assert "optimal, bound" not in done.output
     assert closed_form["diffusion"] == 0.5
-    assert (here / "way.csv").read_text().splitlines()[-1] == "6.0,1.0" and (
-        here / "way.svg"
-    ).exists()
+    assert (here / "way.csv").read_text().splitlines()[-1] == "6.0,1.0"
+    assert (here / "way.svg").exists()
 
 
 def test_without_a_total_the_path_decides(
@@ -197,11 +196,9 @@ def test_existing_files_are_kept_unless_forced(
     for name in ("drag.csv", "drag.png"):
         (here / name).write_bytes(b"old")
         done = run("drag.py")
-        assert (
-            done.exit_code == 2
-            and f"{name}': this file exists" in done.output
-            and "path" not in closed_form
-        )
+        assert done.exit_code == 2
+        assert f"{name}': this file exists" in done.output
+        assert "path" not in closed_form
         assert (here / name).read_bytes() == b"old"
         (here / name).unlink()
     (here / "drag.csv").write_bytes(b"old")
@@ -241,9 +238,8 @@ def test_existing_files_are_kept_unless_forced(
 def test_what_cannot_be_right_is_one_clear_line(
     old: str, new: str, said: str, closed_form: dict[str, Any], here: Path
 ) -> None:
-    assert (
-        said in refused(PYTHON.replace(old, new, 1), here) and "path" not in closed_form
-    )
+    assert said in refused(PYTHON.replace(old, new, 1), here)
+    assert "path" not in closed_form
 
 
 def test_paths_that_are_none_and_files_that_cannot_be_are_named(

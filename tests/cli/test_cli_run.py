@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fpsolve.cli.application as cli
+from fpsolve.cli import evolution, output
 from fpsolve.core.result import NumericalFailure
 from fpsolve.io import load
 from refusals import refused_file
@@ -84,7 +85,9 @@ def test_existing_files_are_kept_unless_forced(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        cli, "evolve", lambda *args, **kwargs: pytest.fail("computed before looking")
+        evolution,
+        "evolve",
+        lambda *args, **kwargs: pytest.fail("computed before looking"),
     )
     for name in ("double_well.npz", "double_well.png"):
         (here / name).write_bytes(b"old")
@@ -145,7 +148,8 @@ def test_missing_parts_are_named(here: Path) -> None:
         "potential = lambda x: x[0] ** 2", here, ".py"
     )
     assert "Add end" in refused(
-        '[potential]\nstart = {kind = "Harmonic"}\nschedule = {kind = "linear", total = 1}',
+        '[potential]\nstart = {kind = "Harmonic"}\n'
+        'schedule = {kind = "linear", total = 1}',
         here,
     )
     assert "it must end in .py or .toml" in refused("x", here, ".txt")
@@ -164,8 +168,9 @@ def test_a_python_file_that_fails_names_its_line(here: Path) -> None:
 def test_sums_and_moving_potentials_in_toml(here: Path) -> None:
     rest = WELL.partition("[initial]")[2]
     parts = (
-        '[[potential]]\nkind = "Harmonic"\n[[potential]]\nkind = "DoubleWell"\nbarrier = 2.0\n[initial]'
-        + rest
+        '[[potential]]\nkind = "Harmonic"\n'
+        '[[potential]]\nkind = "DoubleWell"\nbarrier = 2.0\n'
+        f"[initial]{rest}"
     )
     (here / "sum.toml").write_text(
         'times = [0.1]\nscheme = "ScharfetterGummel"\n' + parts, encoding="utf-8"
@@ -174,8 +179,10 @@ def test_sums_and_moving_potentials_in_toml(here: Path) -> None:
     x = np.linspace(-2.5, 2.5, 129)[1::2]
     assert np.allclose(load("sum.npz")["potential"], x**2 / 2 + 2 * (x**2 - 1) ** 2)
     moving = (
-        '[potential]\nstart = {kind = "Harmonic"}\nend = {kind = "Harmonic", center = 1.0}\n'
-        'schedule = {kind = "linear", total = 0.2}\n[initial]' + rest
+        '[potential]\nstart = {kind = "Harmonic"}\n'
+        'end = {kind = "Harmonic", center = 1.0}\n'
+        'schedule = {kind = "linear", total = 0.2}\n'
+        f"[initial]{rest}"
     )
     (here / "move.toml").write_text(
         "times = [0.1, 0.3]\ntol = 1e-4\n" + moving, encoding="utf-8"
@@ -200,7 +207,7 @@ def test_a_numerical_failure_is_exit_status_one(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise NumericalFailure("not_finite: Look at the potential.")
 
-    monkeypatch.setattr(cli, "evolve", fail)
+    monkeypatch.setattr(evolution, "evolve", fail)
     done = run("double_well.toml")
     assert (done.exit_code, done.output) == (
         1,
@@ -213,7 +220,7 @@ def test_without_matplotlib_the_result_is_still_written(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        cli,
+        output,
         "find_spec",
         lambda name: None if name in {"matplotlib", "xarray"} else find_spec(name),
     )
@@ -223,9 +230,8 @@ def test_without_matplotlib_the_result_is_still_written(
         'picture         none: matplotlib is not installed: pip install "fpsolve[plot]"'
         in done.output
     )
-    assert (here / "double_well.npz").exists() and not (
-        here / "double_well.png"
-    ).exists()
+    assert (here / "double_well.npz").exists()
+    assert not (here / "double_well.png").exists()
     for words in (("--plot", "a.png"), ("--out", "a.nc")):
         done = run("double_well.toml", "--force", *words)
         assert done.exit_code == 2 and "pip install" in done.output
@@ -245,9 +251,8 @@ def test_without_the_extra_the_command_says_how_to_get_it(package: str) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert (
-        'pip install "fpsolve[cli]"' in done.stderr and "Traceback" not in done.stderr
-    )
+    assert 'pip install "fpsolve[cli]"' in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_command_itself_works_in_double_precision(here: Path) -> None:

@@ -204,8 +204,10 @@ def test_several_processes_measure_what_one_does(
 
 def test_two_theorems_of_one_name_have_a_certificate_each(tmp_path: Path) -> None:
     path, json_file = tmp_path / "two.py", tmp_path / "two.json"
-    line = '{0} = fp.claim("same", "one is {1}", kind="identity", allowed=1e-9, control=("2", "2"))'
-    line += "(lambda case: (1.0, 2.0 if case.control else {1}))\n"
+    line = (
+        '{0} = fp.claim("same", "one is {1}", kind="identity", allowed=1e-9, '
+        'control=("2", "2"))(lambda case: (1.0, 2.0 if case.control else {1}))\n'
+    )
     path.write_text(
         "import fpsolve as fp\n"
         + line.format("wrong", "3.0")
@@ -222,7 +224,13 @@ def test_two_theorems_of_one_name_have_a_certificate_each(tmp_path: Path) -> Non
 OWN = """
 import fpsolve as fp
 
-@fp.claim("mine", "one is {right}", kind="identity", allowed=1e-9, control=("two", "one is two"))
+@fp.claim(
+    "mine",
+    "one is {right}",
+    kind="identity",
+    allowed=1e-9,
+    control=("two", "one is two"),
+)
 def mine(case):
     return 1.0, 2.0 if case.control else {right}
 """
@@ -236,10 +244,8 @@ def test_theorems_of_a_file_are_measured_and_a_false_one_fails(
     file.write_text(OWN.format(right=right), encoding="utf-8")
     done = invoke("verify", "--file", str(file))
     assert done.exit_code == status, done.output
-    assert (
-        f"mine    one is {right}" in done.output
-        and "1 of 1 controls are refused" in done.output
-    )
+    assert f"mine    one is {right}" in done.output
+    assert "1 of 1 controls are refused" in done.output
     assert ("failing: mine" in done.output) == bool(status)
 
 
@@ -290,6 +296,5 @@ def test_a_page_holds_every_certificate_and_needs_no_other_file(tmp_path: Path) 
         r'(?:src|href)="(?!#)(?!http://www.w3.org)[^"]*"', page.replace("xlink:", "")
     )
     (row,) = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
-    assert [point["at"] for point in row["points"]] == [0.25, 0.5] and len(
-        row["control"]["points"]
-    ) == 2
+    assert [point["at"] for point in row["points"]] == [0.25, 0.5]
+    assert len(row["control"]["points"]) == 2

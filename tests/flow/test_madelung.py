@@ -39,7 +39,8 @@ class Packet:
 
 def test_a_free_packet_in_real_time():
     # Issue: 1e-7 in the maximum norm on 512 nodes.
-    grid, packet = fp.Grid(fp.Line(-30.0, 30.0, 512)), Packet(-3.0, 2.0, 0.8)
+    grid = fp.Grid(fp.Line(-30.0, 30.0, 512))
+    packet = Packet(-3.0, 2.0, 0.8)
     free = fp.Schrodinger(lambda x: 0.0)
     run = fp.evolve(
         free, packet.wave(grid, 0.0), [2.0], grid=grid, wick=np.pi / 2, check=False
@@ -53,9 +54,8 @@ def test_a_free_packet_in_real_time():
         # everywhere but at nodes.
         assert jnp.all((wrong <= 3 * fluid.error[:, 0]) | fluid.is_node)
         assert jnp.max(jnp.where(fluid.density > 1e-6, wrong, 0)) < 1e-6
-    assert bool(jnp.all(jnp.isfinite(fluid.current))) and bool(
-        jnp.all(jnp.isfinite(fluid.osmotic))
-    )
+    assert bool(jnp.all(jnp.isfinite(fluid.current)))
+    assert bool(jnp.all(jnp.isfinite(fluid.osmotic)))
 
 
 def test_random_packets_and_their_errors():
@@ -123,9 +123,8 @@ def test_nodes_are_marked_and_refused():
     x = grid.nodes[0]
     fluid = fp.flow.madelung(x * jnp.exp(-(x**2) / 2 + 0j), grid)
     assert bool(fluid.is_node[32]) and not bool(fluid.is_node[33])
-    assert bool(jnp.all(jnp.isfinite(fluid.osmotic))) and bool(
-        jnp.all(jnp.isfinite(fluid.error))
-    )
+    assert bool(jnp.all(jnp.isfinite(fluid.osmotic)))
+    assert bool(jnp.all(jnp.isfinite(fluid.error)))
     assert float(fluid.error[32, 0]) >= float(jnp.abs(fluid.osmotic[32, 0]))
     near = jnp.abs(fluid.osmotic[33, 0] - (1 / x[33] - x[33]))
     assert near < 1e-9 and fluid.error[33, 0] > fluid.error[40, 0]
@@ -145,8 +144,8 @@ def test_nodes_are_marked_and_refused():
 
 
 def test_two_dimensions_and_several_diffusions():
-    # A vortex: v = 2 D / r around the node at the origin. psi = (x + i y) exp(-r^2 /
-    # 2).
+    # A vortex: v = 2 D / r around the node at the origin.
+    # psi = (x + i y) exp(-r^2 / 2).
     grid = fp.Grid(fp.Line(-7.0, 7.0, 48), fp.Line(-7.0, 7.0, 50))
     wave = grid.sample(lambda x: (x[0] + 1j * x[1]) * jnp.exp(-(x @ x) / 2))
     fluid = fp.flow.madelung(wave, grid, diffusion=[0.5, 1.0])

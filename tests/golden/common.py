@@ -64,7 +64,7 @@ def problem(
     return enter
 
 
-# ------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------
 # what is read off
 
 
@@ -115,7 +115,7 @@ def modes_of(modes: fp.Spectrum, prefix: str = "", vectors: bool = True) -> Answ
     return {prefix + name: value for name, value in answer.items()}
 
 
-# ------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------
 # grids and functions
 
 LINE = fp.Grid(fp.Line(-2.5, 2.5, 32))
@@ -128,11 +128,13 @@ PLANE = fp.Grid(fp.Line(-2.6, 2.6, 28), fp.Line(-3.2, 3.2, 24))
 SMALL_PLANE = fp.Grid(fp.Line(-2.2, 2.2, 14), fp.Line(-2.6, 2.6, 12))
 SWIRL_PLANE = fp.Grid(fp.Line(-5.0, 5.0, 24), fp.Line(-5.0, 5.0, 24))
 
-VOLUMES, ROOTS, SPECTRAL = fp.ScharfetterGummel(), fp.SquareRoot(), fp.Spectral()
+VOLUMES = fp.ScharfetterGummel()
+ROOTS = fp.SquareRoot()
+SPECTRAL = fp.Spectral()
 
 
 def well(x: Any) -> Any:
-    """A double well along the first axis, tilted a little; harmonic along the others."""
+    """A slightly tilted double well along the first axis; harmonic along the others."""
     return (x[0] ** 2 - 1) ** 2 + 0.2 * x[0] + jnp.sum(x[1:] ** 2) + 0.25 * x[0] * x[-1]
 
 

@@ -30,7 +30,7 @@ from golden.common import (
 )
 from golden.waves import oscillator, shifted_wave
 
-# ------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------
 # fitted grids
 section("evolve on a fitted grid")
 
@@ -76,7 +76,7 @@ def a_fitted_ring_and_a_fitted_moving_trap() -> Answer:
     )
 
 
-# ------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------
 # what moves
 section("evolve, moving")
 
@@ -125,7 +125,8 @@ def a_driven_double_well() -> Answer:
 
 @problem()
 def steps_that_are_given() -> Answer:
-    equation, answer = fp.FokkerPlanck(rocked, 0.7), {}
+    equation = fp.FokkerPlanck(rocked, 0.7)
+    answer = {}
     methods = {
         "Magnus": fp.Magnus(8),
         "Magnus without extrapolation": fp.Magnus(8, extrapolate=False),
@@ -226,7 +227,7 @@ def a_density_wider_than_its_wave_all_the_way() -> Answer:
     )
 
 
-# ------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------
 # transformations
 section("transformations")
 

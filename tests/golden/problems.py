@@ -7,11 +7,14 @@ run; few shapes of grids are used, so that programs can be shared. Beside each p
 stands how far an answer may be from the one recorded, relative to the largest entry of
 the quantity:
 
-    EXACT     what is exact in time and solved directly, asked for to 1e-12 or better: only rounding may differ
-    others    what comes from adaptive steps, iterations or fits, tied to the tolerance asked for, with the reason
+    EXACT     what is exact in time and solved directly, asked for to 1e-12 or better:
+              only rounding may differ
+    others    what comes from adaptive steps, iterations or fits, tied to the tolerance
+              asked for, with the reason
 """
 
 import golden.still  # noqa: I001  the order of the record
+import golden.several_axes
 import golden.waves
 import golden.moving
 import golden.spectra

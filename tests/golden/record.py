@@ -1,8 +1,10 @@
 """Record what the library answers to every problem, or compare the answers of a tree
 with those recorded.
 
-    python tests/golden/record.py [--only NAME ...] [--out FILE]        write golden.json
-    python tests/golden/record.py --compare [--only NAME ...]           compare this tree with golden.json
+    python tests/golden/record.py [--only NAME ...] [--out FILE]
+        write golden.json
+    python tests/golden/record.py --compare [--only NAME ...]
+        compare this tree with golden.json
 
 Of every array its shape, norms and up to 48 entries at fixed places are kept in full
 double precision. The programs that XLA compiled and the seconds of a problem are those
@@ -169,7 +171,9 @@ def run(problem: Problem) -> dict[str, Any]:
     """Ask one problem: what is kept of the answer, the programs it compiled and its
     seconds.
     """
-    before, start, busy = len(_compiled), time.perf_counter(), time.process_time()
+    before = len(_compiled)
+    start = time.perf_counter()
+    busy = time.process_time()
     answer = jax.block_until_ready(problem.ask())
     quantities = summarise(problem, answer)
     taken = {
@@ -209,7 +213,8 @@ def _runs(names: list[str]) -> Iterator[tuple[Problem, Callable[[], dict[str, An
 
 
 def _record(names: list[str], path: Path) -> int:
-    record, failed = read(path) if path.exists() else {}, []
+    record = read(path) if path.exists() else {}
+    failed = []
     for problem, ask in _runs(names):
         try:
             record[problem.name] = ask()
@@ -232,14 +237,17 @@ def _record(names: list[str], path: Path) -> int:
         name: sum(one[name] for one in kept) for name in ("programs", "seconds", "busy")
     }
     print(
-        f"{len(kept)} problems, {total['programs']} programs, {total['seconds']:.0f} s, "
-        f"busy {total['busy']:.0f} s, {len(failed)} failed"
+        f"{len(kept)} problems, {total['programs']} programs, "
+        f"{total['seconds']:.0f} s, busy {total['busy']:.0f} s, {len(failed)} failed"
     )
     return 1 if failed else 0
 
 
 def _compare(names: list[str], path: Path) -> int:
-    record, bad, before, after = read(path), [], [0, 0.0, 0.0], [0, 0.0, 0.0]
+    record = read(path)
+    bad = []
+    before = [0, 0.0, 0.0]
+    after = [0, 0.0, 0.0]
     for problem, ask in _runs(names):
         if problem.name not in record:
             print(f"{problem.name:60s} is not recorded")

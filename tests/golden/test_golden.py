@@ -56,8 +56,6 @@ def test_a_change_of_a_millionth_or_of_a_word_is_seen(name):
 
 
 def test_entries_are_kept_at_the_same_places():
-    assert (
-        len(places("a", 1000)) == ENTRIES
-        and places("a", 1000).tolist() == places("a", 1000).tolist()
-    )
+    assert len(places("a", 1000)) == ENTRIES
+    assert places("a", 1000).tolist() == places("a", 1000).tolist()
     assert places("a", 1000).tolist() != places("b", 1000).tolist()

@@ -52,7 +52,8 @@ def test_density_is_the_convolution(kind):
     """p_λ(x) = ∫ p_0(y) N(x; α y, σ²) dy, by the trapezoidal rule, which converges
     beyond all orders here.
     """
-    path, y = noising(LINE, kind), np.linspace(-9.0, 9.0, 4001)
+    path = noising(LINE, kind)
+    y = np.linspace(-9.0, 9.0, 4001)
     data = (
         gaussian(y[:, None] - [-2.0, 0.5, 2.0], np.array([0.25, 0.1, 0.4]))
         @ np.array([1.0, 0.5, 2.0])
@@ -68,7 +69,8 @@ def test_density_is_the_convolution(kind):
 
 
 def test_density_is_the_convolution_in_the_plane():
-    path, axis = noising(PLANE["matrices"], "vp"), np.linspace(-5.0, 5.5, 161)
+    path = noising(PLANE["matrices"], "vp")
+    axis = np.linspace(-5.0, 5.5, 161)
     y = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
     data = np.zeros(y.shape[:2])
     for weight, mean, matrix in zip(
@@ -128,17 +130,16 @@ def test_flow_and_process_carry_the_density(kind, data):
         over(noising(PLANE[data], kind), POINTS, LAMS, 1.0), -1, 0
     )
     scale = 1 + np.abs(rate)
-    assert (
-        np.max(np.abs(flow) / scale) < 1e-12 and np.max(np.abs(process) / scale) < 1e-11
-    )
+    assert np.max(np.abs(flow) / scale) < 1e-12
+    assert np.max(np.abs(process) / scale) < 1e-11
     wrong = over(noising(PLANE[data], kind), POINTS, LAMS, 1.1)
     assert np.max(np.abs(wrong[..., 0]) / scale) > 0.05
 
 
 @pytest.mark.parametrize("kind", ["vp", "ve"])
 def test_gaussian_data_in_closed_form(kind):
-    """N(m, c) stays Gaussian, mean α m and variance α² c + σ²; v = mean' + (x - mean)
-    variance' / (2 variance).
+    """N(m, c) stays Gaussian, mean α m and variance α² c + σ²;
+    v = mean' + (x - mean) variance' / (2 variance).
     """
     mean, variance, lam, x = 1.5, 0.3, 0.35, 0.7
     path = noising(GaussianMixture([[mean]], variance), kind)
@@ -214,12 +215,10 @@ def probe(path, x, lam):
 
 @pytest.mark.parametrize("kind", ["vp", "ve"])
 def test_gradients_are_finite_differences(kind):
-    path, x, lam, step = (
-        noising(PLANE["matrices"], kind),
-        POINTS[1],
-        jnp.asarray(0.3),
-        1e-5,
-    )
+    path = noising(PLANE["matrices"], kind)
+    x = POINTS[1]
+    lam = jnp.asarray(0.3)
+    step = 1e-5
     slope = eqx.filter_jit(eqx.filter_grad(lambda inputs: probe(*inputs)))
     arrays = jax.tree.leaves((path, x, lam))
     tree = jax.tree.structure((path, x, lam))
@@ -251,7 +250,7 @@ def identity(t):
 
 
 def gaps(means, variance, lambdas):
-    """The gap at each λ of two components, one program for all of them, and the path."""
+    """The gap at each λ of two components, one program for all, and the path."""
     path = Noising(GaussianMixture(means, variance))
     equation = fp.FokkerPlanck(Driven(path, identity), 1.0)
     return path, np.array(

@@ -63,11 +63,9 @@ def test_algebra(potential, value):
 
 def test_sums_are_flat_and_their_numbers_are_leaves():
     total = U + V + (lambda x: 0.0) + 1.0
-    assert (
-        isinstance(total, Sum)
-        and len(total.parts) == 4
-        and isinstance(total.parts[-1], Constant)
-    )
+    assert isinstance(total, Sum)
+    assert len(total.parts) == 4
+    assert isinstance(total.parts[-1], Constant)
     slope = jax.grad(lambda c: (c * U + V)(X))(2.0)
     np.testing.assert_allclose(slope, u, rtol=1e-13)
     assert isinstance(2 * U, Scaled) and len(jax.tree.leaves(2 * U)) == 3
@@ -139,11 +137,9 @@ STATIC = [
 def test_time_dependent(f, how):
     assert takes_time(f) is True
     potential = as_potential(f)
-    assert (
-        potential.time_dependent is True
-        and takes_time(potential)
-        and potential.time == how
-    )
+    assert potential.time_dependent is True
+    assert takes_time(potential)
+    assert potential.time == how
     np.testing.assert_allclose(potential(X, 2.0), 0.6, rtol=1e-13)
     with pytest.raises(ValueError, match=r"^t = None"):
         potential(X)

@@ -93,9 +93,8 @@ def test_finite_at_centre_and_still(potential):
 @EVERY
 def test_every_number_is_a_float_leaf(potential):
     leaves = jax.tree.leaves(potential)
-    assert leaves and all(
-        leaf.dtype == jnp.float64 and not leaf.weak_type for leaf in leaves
-    )
+    assert leaves
+    assert all(leaf.dtype == jnp.float64 and not leaf.weak_type for leaf in leaves)
 
 
 @EVERY
@@ -176,7 +175,8 @@ def test_any_dimension(d):
     ],
 )
 def test_muller_brown_stationary_points(point, value, unstable):
-    potential, x = MullerBrown(), jnp.array(point)
+    potential = MullerBrown()
+    x = jnp.array(point)
     np.testing.assert_allclose(potential(x), value, atol=1e-4)
     assert jnp.linalg.norm(jax.grad(potential)(x)) < 0.1
     assert jnp.sum(jnp.linalg.eigvalsh(jax.hessian(potential)(x)) < 0) == unstable

@@ -34,21 +34,14 @@ def test_a_cubic_comes_back_exactly_inside_and_outside():
 
 
 def test_order_four():
-    points, sizes, errors = (
-        jnp.linspace(-1, 1, 1001)[:, None],
-        [20, 40, 80, 160, 320],
-        [],
-    )
+    points = jnp.linspace(-1, 1, 1001)[:, None]
+    sizes = [20, 40, 80, 160, 320]
+    errors = []
     for n in sizes:
         nodes = np.linspace(-2, 2, n + 1)
         potential = Sampled((nodes,), np.exp(np.sin(2 * nodes)))
-        errors.append(
-            jnp.max(
-                jnp.abs(
-                    jax.vmap(potential)(points) - jnp.exp(jnp.sin(2 * points[:, 0]))
-                )
-            )
-        )
+        exact = jnp.exp(jnp.sin(2 * points[:, 0]))
+        errors.append(jnp.max(jnp.abs(jax.vmap(potential)(points) - exact)))
     order = -np.polyfit(np.log(sizes), np.log(np.array(errors)), 1)[0]
     assert abs(order - 4) < 0.15, (order, errors)
 

@@ -116,10 +116,8 @@ def test_a_line_has_its_gap_its_schedule_its_lag_and_five_densities() -> None:
     gap, lag, *rest = panels(figure)
     schedule = next(axes for axes in rest if axes.get_ylabel().startswith("schedule"))
     densities = [axes for axes in rest if axes is not schedule]
-    assert (
-        gap.get_yscale() == lag.get_yscale() == "log"
-        and gap.get_ylabel() == "gap Δ (1 / time)"
-    )
+    assert gap.get_yscale() == lag.get_yscale() == "log"
+    assert gap.get_ylabel() == "gap Δ (1 / time)"
     np.testing.assert_allclose(schedule.lines[0].get_ydata(), kept(1).lambdas)
     assert [text.get_text() for text in lag.get_legend().get_texts()] == [
         "KL",
@@ -184,9 +182,8 @@ def test_three_dimensions_are_marginals_on_the_first_axis() -> None:
         axes for axes in panels(dragged(3, 3).plot()) if axes.get_title("left")
     ]
     x, pi = densities[-1].lines[0].get_data()
-    assert pi @ PLANE.weights == pytest.approx(1, abs=1e-9) and x @ (
-        pi * PLANE.weights
-    ) == pytest.approx(1, abs=1e-3)
+    assert pi @ PLANE.weights == pytest.approx(1, abs=1e-9)
+    assert x @ (pi * PLANE.weights) == pytest.approx(1, abs=1e-3)
 
 
 def frames(path: Path) -> list[np.ndarray]:
@@ -248,9 +245,8 @@ def test_what_cannot_be_filmed_is_refused_and_nothing_is_written(
         jax.jit(lambda found: animate(found, old))(
             kept(1).__class__(**{**vars(kept(1)), "equation": None})
         )
-    assert [path.name for path in tmp_path.iterdir()] == [
-        "old.gif"
-    ] and old.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["old.gif"]
+    assert old.read_bytes() == b"old"
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".nc"])
@@ -274,10 +270,8 @@ def test_a_transport_is_saved_and_read_back(tmp_path: Path, suffix: str) -> None
         np.testing.assert_array_equal(
             record[name], getattr(transport, name), err_msg=name
         )
-    assert (
-        record.header["bound_by"] == transport.bound_by
-        and record["potential"].shape == record.values.shape
-    )
+    assert record.header["bound_by"] == transport.bound_by
+    assert record["potential"].shape == record.values.shape
     data = transport.to_xarray()
     assert data.kl.dims == ("time",) and data.attrs["bound_by"] == transport.bound_by
     refused(record.plot, "kind", "before you save it")

@@ -73,7 +73,8 @@ def test_every_result_comes_back_to_the_bit(
     result = request.getfixturevalue(which)
     path = tmp_path / f"result{suffix}"
     result.save(path)
-    record, expected = load(path), describe(result)
+    record = load(path)
+    expected = describe(result)
     assert same(record.arrays, expected.arrays)
     assert (record.kind, record.grid) == (type(result).__name__, result.grid)
     assert record.header == json.loads(json.dumps(expected.header))
@@ -87,9 +88,8 @@ def test_a_record_answers_like_its_solution(
 ) -> None:
     solution.save(tmp_path / "a.npz")
     record = load(tmp_path / "a.npz")
-    assert np.array_equal(record.times, solution.times) and np.array_equal(
-        record.values, solution.values
-    )
+    assert np.array_equal(record.times, solution.times)
+    assert np.array_equal(record.values, solution.values)
     assert {name: values.shape for name, values in record.observables.items()} == {
         "x": (3, 2),
         "left": (3,),
@@ -135,9 +135,8 @@ def test_a_dataset_names_its_dimensions(
 ) -> None:
     data = solution.to_xarray()
     assert data["values"].dims == ("time", "x0", "x1")
-    assert np.array_equal(data["x0"], GRID.axes[0].nodes) and np.array_equal(
-        data["time"], solution.times
-    )
+    assert np.array_equal(data["x0"], GRID.axes[0].nodes)
+    assert np.array_equal(data["time"], solution.times)
     assert data["error"].dims == ("time",)
     assert data.attrs["mass_drift"] == solution.stats["mass_drift"]
     assert data["potential"].dims == ("x0", "x1")

@@ -77,9 +77,8 @@ def test_two_dimensions_are_maps_with_the_true_cells() -> None:
     assert [axes.get_title() for axes in maps][::3] == ["t = 0", "t = 0.5"]
     assert (maps[0].get_xlabel(), maps[0].get_ylabel()) == ("x₀", "x₁")
     cells = maps[0].collections[0].get_coordinates()
-    assert np.allclose(cells[0, :, 0], LINE.edges) and np.allclose(
-        cells[:, 0, 1], grid(2).axes[1].edges
-    )
+    assert np.allclose(cells[0, :, 0], LINE.edges)
+    assert np.allclose(cells[:, 0, 1], grid(2).axes[1].edges)
     assert len(figure.axes) == 8 and figure.axes[-1].get_ylabel() == "density p"
 
 
@@ -138,9 +137,8 @@ def test_both_sides_and_their_difference(d: int, count: int) -> None:
         # one filled density a time, and a dashed line on each
         assert len(drawn[0].collections) == 2
         for density, image in zip(drawn[0].lines[:2], drawn[0].lines[2:], strict=True):
-            assert image.is_dashed() and np.allclose(
-                density.get_ydata(), image.get_ydata()
-            )
+            assert image.is_dashed()
+            assert np.allclose(density.get_ydata(), image.get_ydata())
 
 
 def test_a_record_draws_the_same_and_no_global_state_is_touched() -> None:

@@ -28,9 +28,8 @@ def test_results_show_their_errors() -> None:
         in repr(solution)
     )
     spectrum = fp.spectrum(EQUATION, GRID, k=3)
-    assert "0, 1, 2" in repr(spectrum) and f"{float(spectrum.errors[1]):.1e}" in repr(
-        spectrum
-    )
+    assert "0, 1, 2" in repr(spectrum)
+    assert f"{float(spectrum.errors[1]):.1e}" in repr(spectrum)
     both = fp.correspondence(EQUATION, START, [0.1], grid=GRID)
     assert "holds" in repr(both) and f"{float(both.error.max()):.1e}" in repr(both)
     ground = fp.score.reconstruct(lambda x: -x, GRID)

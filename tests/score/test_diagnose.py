@@ -36,9 +36,8 @@ def test_two_modes_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert float(
         grid.integrate(jnp.abs(data - found.reconstruction.density))
     ) / 2 < float(found.bound)
-    assert np.allclose(found.ends[:, 0], [-1.7, 1.7], atol=0.1) and float(
-        found.shares[1]
-    ) == pytest.approx(0.6, abs=0.03)
+    assert np.allclose(found.ends[:, 0], [-1.7, 1.7], atol=0.1)
+    assert float(found.shares[1]) == pytest.approx(0.6, abs=0.03)
     said = capsys.readouterr().out
     assert all(
         word in said
@@ -51,21 +50,15 @@ def test_five_dimensions_along_a_path(capsys: pytest.CaptureFixture[str]) -> Non
     samples = draw(path.mixture, 4000, KEY)
     found = diagnose(path.score, samples, key=KEY, path=path, steps=6, show=False)
     assert capsys.readouterr().out == ""
-    assert (
-        found.bound is None
-        and found.ground_energy is None
-        and found.lambdas.shape == (7,)
-    )
-    assert (
-        found.lambdas[0] == 1
-        and found.lambdas[-1] == 0
-        and np.all(np.diff(found.lambdas) < 0)
-    )
-    assert (
-        0.1 < float(found.gap) < 1.0
-        and "upper bound" in str(found)
-        and "schedule" in str(found)
-    )
+    assert found.bound is None
+    assert found.ground_energy is None
+    assert found.lambdas.shape == (7,)
+    assert found.lambdas[0] == 1
+    assert found.lambdas[-1] == 0
+    assert np.all(np.diff(found.lambdas) < 0)
+    assert 0.1 < float(found.gap) < 1.0
+    assert "upper bound" in str(found)
+    assert "schedule" in str(found)
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,8 @@ import pytest
 from jaxtyping import Array
 
 import fpsolve as fp
-from fpsolve.diffusion.steps import (
-    cost_steps,
-    edm_steps,
-    linear_steps,
-    sampler_law,
-    shortfall,
-)
+from fpsolve.diffusion.line_law import sampler_law, shortfall
+from fpsolve.diffusion.steps import cost_steps, edm_steps, linear_steps
 from fpsolve.score.learn.fit import fit
 from fpsolve.score.learn.networks import EnergyNetwork, standardised
 from fpsolve.score.reconstruct import Reconstruction, reconstruct
@@ -44,7 +39,8 @@ def at_one_error(a: float, error: float) -> tuple[float, float, float, float]:
     """1 / gap, TV, T8's bound and ε of the modes in a wrong share, such that ε is
     `error`.
     """
-    p, share = LINE.sample(modes(a).density), 0.51
+    p = LINE.sample(modes(a).density)
+    share = 0.51
     for _ in range(2):
         found = reconstruct(modes(a, share), LINE)
         share = 0.5 + (share - 0.5) * error / float(found.score_error(p)) ** 0.5
@@ -102,17 +98,16 @@ def test_b_curl_moves_the_ground_state_and_not_always_the_sampler() -> None:
     p = PLANE.density(
         lambda x: fp.GaussianMixture([[-0.8, 0.0], [0.8, 0.0]], 0.25).density(x)
     )
-    assert (
-        1e-3 < ground < float(found.bound(found.score_error(p)))
-        and 1e-3 < sampler < form
-    )
+    assert 1e-3 < ground < float(found.bound(found.score_error(p)))
+    assert 1e-3 < sampler < form
     # N4: the form says something moves, and nothing does
     alone, still, one, _ = turned(0.0, 0.3)
     assert one > 0.02 and still < 1e-6 and alone < one
 
 
 def test_c_more_steps_help_the_exact_score_without_end() -> None:
-    path, steps = fp.Noising(modes(1.5)), [12, 24, 48]
+    path = fp.Noising(modes(1.5))
+    steps = [12, 24, 48]
     grid = fp.Grid(fp.Line(-5.5, 5.5, 64))
     law = lambda n: sampler_law(
         path, linear_steps(path, n), grid, noise=1.0, nodes=1024
@@ -284,10 +279,8 @@ def test_a_a_learned_score_lies_below_the_bound() -> None:
         jax.random.rademacher(side, (3000, 1), float)
         + jax.random.normal(draw, (3000, 1)) / 2
     )
-    network, optimiser = (
-        EnergyNetwork(1, key=first, width=16, depth=1, scale=0.6),
-        optax.adam(5e-3),
-    )
+    network = EnergyNetwork(1, key=first, width=16, depth=1, scale=0.6)
+    optimiser = optax.adam(5e-3)
     network, _ = fit(
         network,
         samples,
@@ -297,10 +290,7 @@ def test_a_a_learned_score_lies_below_the_bound() -> None:
         loss="implicit",
         batch=256,
     )
-    p, found = LINE.sample(modes(1.0).density), reconstruct(network, LINE)
-    assert (
-        0
-        < distance(LINE, p, found.density)
-        < float(found.bound(found.score_error(p)))
-        < 1
-    )
+    p = LINE.sample(modes(1.0).density)
+    found = reconstruct(network, LINE)
+    bound = float(found.bound(found.score_error(p)))
+    assert 0 < distance(LINE, p, found.density) < bound < 1

@@ -90,15 +90,9 @@ def test_a_linear_score_is_found(
     np.testing.assert_allclose(model.stiffness, best, atol=0.12)
     np.testing.assert_allclose(model.shift, best @ jnp.mean(samples, axis=0), atol=0.12)
     assert history.shape == (600,)
-    before = jnp.mean(
-        jnp.sum(
-            jax.vmap(lambda x: start(x) - (best @ (jnp.mean(samples, axis=0) - x)))(
-                samples
-            )
-            ** 2,
-            1,
-        )
-    )
+    exact = lambda x: best @ (jnp.mean(samples, axis=0) - x)
+    errors = jax.vmap(lambda x: start(x) - exact(x))(samples)
+    before = jnp.mean(jnp.sum(errors**2, 1))
     assert float(np.mean(history[:3])) == pytest.approx(float(before), rel=0.8)
     # E|s - s_p|², with the noise of batches
     assert abs(float(np.mean(history[-200:]))) < 0.25
@@ -122,7 +116,8 @@ def test_two_modes_are_found_with_their_curvature() -> None:
 def test_a_score_along_a_path_is_found(kind: Any) -> None:
     """Truth: of a mixture under noise, at every λ."""
     mixture = fp.GaussianMixture([[-1.5], [1.5]], 0.3)
-    path, x = fp.Noising(mixture, "vp"), draw(mixture, 4000, KEY)
+    path = fp.Noising(mixture, "vp")
+    x = draw(mixture, 4000, KEY)
     start = kind(1, key=KEY, width=16, timed=True, path=path, **standardised(x))
     model, history = fit(
         start, x, optimiser=ADAM, steps=300, key=KEY, batch=256, ema=0.98

@@ -1,7 +1,8 @@
-"""The three losses are E|s - s_p|² less E|s_p|²; on Gaussian samples, for fields -K x +
-b, everything is known.
+"""The three losses are E|s - s_p|² less E|s_p|²; on Gaussian samples, for fields
+-K x + b, everything is known.
 
-    s_p = -C⁻¹(x - m);   E|s - s_p|² = tr[(K - C⁻¹) C (K - C⁻¹)ᵀ] + |b - K m|²;   E|s_p|² = tr C⁻¹
+    s_p = -C⁻¹(x - m),
+    E|s - s_p|² = tr[(K - C⁻¹) C (K - C⁻¹)ᵀ] + |b - K m|²,   E|s_p|² = tr C⁻¹
 
 Under noise σ the same with C + σ². The best K on given samples is the inverse of their
 covariance, by least squares.
@@ -60,7 +61,7 @@ def samples() -> Array:
 def mean_of(
     loss: str, field: tuple[Array, Array], x: Array, sigma: float, turn: float = 1.0
 ) -> Array:
-    """Every sample's J, with what multiplies the divergence off by the factor `turn`."""
+    """Every sample's J, with the factor of the divergence off by the factor `turn`."""
     noise = jax.random.normal(jax.random.key(5), x.shape)
     score = linear(field)
     if loss == "implicit":
@@ -102,20 +103,15 @@ def test_the_best_linear_score_is_the_inverse_covariance(
     samples.
     """
     x = samples[:500]
-    mean, signs = (
-        jnp.mean(x, axis=0),
-        jax.random.rademacher(jax.random.key(0), x.shape, float),
-    )
+    mean = jnp.mean(x, axis=0)
+    signs = jax.random.rademacher(jax.random.key(0), x.shape, float)
     best = jnp.linalg.inv((x - mean).T @ (x - mean) / len(x))
-    total = lambda field: jnp.mean(
-        jax.vmap(
-            lambda x, v: (
-                implicit(linear(field), x)
-                if loss == "implicit"
-                else sliced(linear(field), x, v)
-            )
-        )(x, signs)
-    )
+
+    def total(field: Any) -> Array:
+        if loss == "implicit":
+            return jnp.mean(jax.vmap(lambda x: implicit(linear(field), x))(x))
+        return jnp.mean(jax.vmap(lambda x, v: sliced(linear(field), x, v))(x, signs))
+
     slope = jax.grad(total)((best, best @ mean))
     # what random directions leave of the identity
     crossed = 2 * (jnp.eye(3) - signs.T @ signs / len(x))
@@ -153,11 +149,9 @@ def test_denoising_on_given_noise_is_least_squares(samples: Array) -> None:
 
 def test_denoising_becomes_sliced_as_the_noise_vanishes() -> None:
     """Agreement: z and -z together leave no 1/σ."""
-    score, x, z = (
-        lambda x: jnp.sin(x[::-1]) - x**3,
-        jnp.asarray([0.3, -0.8]),
-        jnp.asarray([1.3, 0.4]),
-    )
+    score = lambda x: jnp.sin(x[::-1]) - x**3
+    x = jnp.asarray([0.3, -0.8])
+    z = jnp.asarray([1.3, 0.4])
     expected = float(sliced(score, x, z))
     errors = [
         abs(float(denoising(score, x, z, jnp.asarray(sigma))) - expected)
@@ -169,13 +163,12 @@ def test_denoising_becomes_sliced_as_the_noise_vanishes() -> None:
 
 
 def test_along_a_path_the_loss_is_weighted_by_the_noise() -> None:
-    score, x, z = (
-        lambda x, lam: -x * (1 + lam),
-        jnp.asarray([0.3, -0.8]),
-        jnp.asarray([1.3, 0.4]),
-    )
+    score = lambda x, lam: -x * (1 + lam)
+    x = jnp.asarray([0.3, -0.8])
+    z = jnp.asarray([1.3, 0.4])
     lam, path = jnp.asarray(0.3), NoisePath("vp")
-    alpha, sigma = path.alpha(lam), path.sigma(lam)
+    alpha = path.alpha(lam)
+    sigma = path.sigma(lam)
     found = noising(score, x, z, lam, alpha, sigma)
     pairs = [alpha * x + sign * sigma * z for sign in (1, -1)]
     squares = [
@@ -216,7 +209,8 @@ def test_nothing_is_found_where_nothing_is_wrong() -> None:
     is, on a mixture.
     """
     mixture = fp.GaussianMixture([[-1.5, 0.0], [1.0, 0.5]], 0.6, [0.3, 0.7])
-    x, key = draw(mixture, 3000, jax.random.key(2)), jax.random.key(4)
+    x = draw(mixture, 3000, jax.random.key(2))
+    key = jax.random.key(4)
     exact = lambda x: -jax.grad(mixture)(x)
     nothing = score_error(exact, x, key=key, features=50)
     assert abs(nothing.value) < 4 * nothing.error + 1e-3
@@ -228,7 +222,8 @@ def test_nothing_is_found_where_nothing_is_wrong() -> None:
 
 def test_the_error_along_a_path() -> None:
     """Truth: of standard normal data under "vp", every p_λ is standard normal."""
-    x, key = jax.random.normal(jax.random.key(0), (3000, 2)), jax.random.key(1)
+    x = jax.random.normal(jax.random.key(0), (3000, 2))
+    key = jax.random.key(1)
     score = lambda x, lam: -1.3 * x
     truth = score_error(score, x, key=key, path="vp", exact=lambda x, lam: -x)
     lam = jnp.linspace(0.001, 1, 1001)

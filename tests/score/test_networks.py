@@ -47,17 +47,16 @@ def shaken(model: Any, size: float = 1.0) -> Any:
 @pytest.mark.parametrize("kind", [EnergyNetwork, VectorNetwork])
 def test_before_training_the_score_is_that_of_a_gaussian(kind: Any) -> None:
     """Truth, at rest and along both paths: N(αc, α²ℓ² + σ²)."""
-    x, center, scale = (
-        jnp.asarray([0.7, 0.2]),
-        jnp.asarray([1.0, -2.0]),
-        jnp.asarray([0.5, 2.0]),
-    )
+    x = jnp.asarray([0.7, 0.2])
+    center = jnp.asarray([1.0, -2.0])
+    scale = jnp.asarray([0.5, 2.0])
     np.testing.assert_allclose(
         kind(2, **SMALL).score(x), -(x - center) / scale**2, rtol=1e-12
     )
     for path in PATHS.values():
         model = kind(2, timed=True, path=path, **SMALL)
-        alpha, variance = path.alpha(0.4), path.sigma(0.4) ** 2
+        alpha = path.alpha(0.4)
+        variance = path.sigma(0.4) ** 2
         expected = -(x - alpha * center) / (alpha**2 * scale**2 + variance)
         np.testing.assert_allclose(model.score(x, 0.4), expected, rtol=1e-12)
         for lam in (0.0, CONSTANTS.lambda_min):  # finite at the end without noise
@@ -72,16 +71,14 @@ def test_a_linear_tail_starts_from_the_density_of_hydrogen() -> None:
     """Truth: exp(-2r) in three dimensions has unit variances and the score -2 x/r, but
     for the soft core.
     """
-    model, x = (
-        EnergyNetwork(3, key=KEY, width=8, tail="linear"),
-        jnp.asarray([1.0, -2.0, 2.0]),
-    )
+    model = EnergyNetwork(3, key=KEY, width=8, tail="linear")
+    x = jnp.asarray([1.0, -2.0, 2.0])
     np.testing.assert_allclose(model.score(x), -2 * x / 3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("tail", ["quadratic", "linear"])
 def test_an_energy_confines_whatever_its_parameters(tail: str) -> None:
-    """Truth: U grows far out in every direction, linearly at its rate or quadratically."""
+    """Truth: U grows in all directions, linearly at its rate or quadratically."""
     model = shaken(EnergyNetwork(2, tail=tail, **SMALL))
     angles = jnp.linspace(0, 6.2, 12)
     directions = jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1)
@@ -96,10 +93,8 @@ def test_an_energy_confines_whatever_its_parameters(tail: str) -> None:
 
 
 def test_a_vector_field_points_inwards_whatever_its_parameters() -> None:
-    still, timed = (
-        shaken(VectorNetwork(2, **SMALL)),
-        shaken(VectorNetwork(2, timed=True, **SMALL)),
-    )
+    still = shaken(VectorNetwork(2, **SMALL))
+    timed = shaken(VectorNetwork(2, timed=True, **SMALL))
     for field in (still, lambda x: timed(x, 0.5)):
         points = 1e6 * jax.random.normal(KEY, (20, 2))
         assert bool(jnp.all(jax.vmap(lambda x, f=field: x @ f(x))(points) < 0))
@@ -150,10 +145,8 @@ def test_the_score_of_anything() -> None:
     path = fp.Noising(fp.GaussianMixture([[0.0, 0.0]], 1.0))
     np.testing.assert_allclose(as_score(path)(x, 0.3), -x, rtol=1e-12)
     for kind in (EnergyNetwork, VectorNetwork):
-        still, timed = (
-            as_score(kind(2, **SMALL)),
-            as_score(kind(2, timed=True, **SMALL)),
-        )
+        still = as_score(kind(2, **SMALL))
+        timed = as_score(kind(2, timed=True, **SMALL))
         assert not takes_time(still) and takes_time(timed) and as_score(still) is still
         assert still(x).shape == timed(x, 0.5).shape == (2,)
     refused(lambda: as_score(3.0), "score", "function")

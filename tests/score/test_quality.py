@@ -15,10 +15,13 @@ def normal(key, count, mean, deviation):
 
 
 def test_mmd_is_unbiased_against_the_closed_form():
-    """E k of two Gaussians with variance v = s² + r² of the difference: (h²/(h² +
-    v))^(d/2) e^(-|m|²/(2 (h² + v))).
+    """E k of two Gaussians with variance v = s² + r² of the difference:
+    (h²/(h² + v))^(d/2) e^(-|m|²/(2 (h² + v))).
     """
-    h, s, r, mean = 1.3, 1.0, 0.6, jnp.array([0.7, -0.4, 0.0])
+    h = 1.3
+    s = 1.0
+    r = 0.6
+    mean = jnp.array([0.7, -0.4, 0.0])
     kernel = lambda v, m: (
         (h**2 / (h**2 + v)) ** 1.5 * jnp.exp(-m @ m / (2 * (h**2 + v)))
     )
@@ -90,14 +93,10 @@ def test_frechet_distance_of_gaussians():
 def test_frechet_distance_of_matrices_that_do_not_commute():
     """In two dimensions tr M^½ = (tr M + 2 √det M)^½, M = C_a C_b."""
     first, second = jax.random.split(KEY)
-    one, other = (
-        jnp.array([[2.0, 0.8], [0.8, 1.0]]),
-        jnp.array([[1.0, -0.6], [-0.6, 3.0]]),
-    )
-    a, b = (
-        exact_gaussian(first, jnp.zeros(2), one),
-        exact_gaussian(second, jnp.zeros(2), other),
-    )
+    one = jnp.array([[2.0, 0.8], [0.8, 1.0]])
+    other = jnp.array([[1.0, -0.6], [-0.6, 3.0]])
+    a = exact_gaussian(first, jnp.zeros(2), one)
+    b = exact_gaussian(second, jnp.zeros(2), other)
     product = one @ other
     truth = jnp.trace(one + other) - 2 * jnp.sqrt(
         jnp.trace(product) + 2 * jnp.sqrt(jnp.linalg.det(product))
@@ -107,10 +106,8 @@ def test_frechet_distance_of_matrices_that_do_not_commute():
 
 def test_single_precision_and_integers():
     x = jax.random.normal(KEY, (100, 2), jnp.float32)
-    assert (
-        mmd(x, x + 1).dtype == jnp.float32
-        and frechet_distance(x, x + 1).dtype == jnp.float32
-    )
+    assert mmd(x, x + 1).dtype == jnp.float32
+    assert frechet_distance(x, x + 1).dtype == jnp.float32
     assert np.isclose(frechet_distance(x, x + 1), 2, rtol=1e-3)
     assert np.isfinite(
         frechet_distance(np.arange(40).reshape(20, 2), np.arange(40).reshape(20, 2))

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
+from fpsolve.diffusion.line_law import sampler_law
 from fpsolve.diffusion.particles import draw, pearson
-from fpsolve.diffusion.steps import edm_steps, linear_steps, sampler_law
+from fpsolve.diffusion.steps import edm_steps, linear_steps
 from fpsolve.path.noising import Noising
 from fpsolve.score.sample import sample
 from fpsolve.score.samples.costs import sampled_costs
@@ -22,7 +23,8 @@ GRID = fp.Grid(fp.Line(-5.0, 5.0, 48))
 
 def chance(samples, law):
     """Of counts as unlike the law as those of the samples."""
-    points, order = np.asarray(law.points), np.argsort(np.asarray(law.points))
+    points = np.asarray(law.points)
+    order = np.argsort(np.asarray(law.points))
     density = np.interp(
         GRID.axes[0].nodes,
         points[order],
@@ -61,7 +63,7 @@ def test_many_steps_reach_the_data_in_more_dimensions():
     assert abs(jnp.mean(found[:, 0] > 0) - 0.75) < 0.03
 
 
-def test_given_samples_at_the_noise_end_are_carried_exactly_where_the_score_is_gaussian():
+def test_given_samples_at_the_noise_end_are_carried_exactly_by_a_gaussian_score():
     """DDIM scales a Gaussian, step by step: m = α'/α (1 - σ²/v) + σ' σ/v, v = α² + σ²:
     1 for "vp" and unit variance.
     """
@@ -80,14 +82,13 @@ def test_one_key_one_result():
     draw_one = lambda key: sample(
         PATH.score, PATH, linear_steps(PATH, 3), key=key, count=5, dim=1, noise=1.0
     )
-    assert np.array_equal(draw_one(KEY), draw_one(KEY)) and not np.array_equal(
-        draw_one(KEY), draw_one(jax.random.key(1))
-    )
+    assert np.array_equal(draw_one(KEY), draw_one(KEY))
+    assert not np.array_equal(draw_one(KEY), draw_one(jax.random.key(1)))
 
 
 def test_costs_along_a_gaussian_path_are_known():
-    """Data N(0, c²) in two dimensions: v_λ = α²c² + σ², gap 1/v, s = -x/v, so E|∂s|² =
-    2 v'²/v³, velocity x v'/(2v).
+    """Data N(0, c²) in two dimensions: v_λ = α²c² + σ², gap 1/v, s = -x/v, so
+    E|∂s|² = 2 v'²/v³, velocity x v'/(2v).
     """
     c = 0.5
     path = Noising(fp.GaussianMixture([[0.0, 0.0]], c**2))
@@ -110,12 +111,10 @@ def test_costs_along_a_gaussian_path_are_known():
     )
     for kind in ("score", "lag", "wasserstein", "bending"):
         steps = costs.steps(kind)(path, 6)
-        assert (
-            steps.shape == (7,)
-            and np.all(np.diff(steps) < 0)
-            and steps[0] == 1
-            and steps[-1] == 0
-        )
+        assert steps.shape == (7,)
+        assert np.all(np.diff(steps) < 0)
+        assert steps[0] == 1
+        assert steps[-1] == 0
 
 
 def test_bad_arguments_are_refused():

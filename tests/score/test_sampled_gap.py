@@ -47,11 +47,9 @@ def gaussian(seed, variances, count):
 def test_of_a_gaussian_is_the_rate_of_its_widest_direction_times_the_diffusion():
     samples = gaussian(0, [1.0, 4.0, 0.5], 8000)
     found = sampled_gap(samples, key=KEY, features="linear")
-    assert (
-        abs(found.value - 0.25) < 3 * found.error
-        and found.error < 0.01
-        and found.family == "linear"
-    )
+    assert abs(found.value - 0.25) < 3 * found.error
+    assert found.error < 0.01
+    assert found.family == "linear"
     assert np.isclose(abs(jax.grad(found.observable)(samples[0]))[1], 0.5, rtol=0.05)
     twice = sampled_gap(samples, key=KEY, features="linear", diffusion=2.0)
     assert np.allclose(
@@ -138,10 +136,8 @@ def test_float32_and_coordinates_that_never_change():
     still = jnp.concatenate([samples, jnp.ones((2000, 1), jnp.float32)], axis=1)
     for given in (samples, still):
         found = sampled_gap(given, key=KEY, features="linear")
-        assert (
-            found.value.dtype == jnp.float32
-            and abs(found.value - 0.25) < 3 * found.error
-        )
+        assert found.value.dtype == jnp.float32
+        assert abs(found.value - 0.25) < 3 * found.error
 
 
 @pytest.mark.parametrize(

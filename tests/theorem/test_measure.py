@@ -61,20 +61,16 @@ def test_a_side_that_is_no_number_is_named() -> None:
     assert control is not None
     assert control.failure == "the left side has shape (2,) and the right side (3,)"
     control = verify(made_up(GOOD, (-2.0, -1.0), "inequality")).control
-    assert (
-        control is not None
-        and control.failure == "the left side is below zero"
-        and not control.refused
-    )
+    assert control is not None
+    assert control.failure == "the left side is below zero"
+    assert not control.refused
 
     @claim("a", "b", kind="identity", allowed=1.0, control=("N0", "none"))
     def failed(case: Any) -> Any:
         raise fp.NumericalFailure("not_finite: a value overflowed")
 
-    assert (
-        verify(failed).failure == "a run failed: not_finite: a value overflowed"
-        and not verify(failed).holds
-    )
+    assert verify(failed).failure == "a run failed: not_finite: a value overflowed"
+    assert not verify(failed).holds
     with pytest.raises(TypeError, match=r"made up: its function returned 1\.0"):
         verify(made_up(1.0, 1.0))
 
@@ -124,9 +120,8 @@ def test_an_order_is_that_of_the_departures_and_has_a_standard_error() -> None:
     exact = verify(
         claim("a", "b", **options)(lambda case: (case.size**-2.03, 0.0)), refine=False
     )
-    assert (exact.lhs, exact.rhs) == pytest.approx(
-        (2.03, 2.0)
-    ) and exact.standard_error < 1e-12
+    assert (exact.lhs, exact.rhs) == pytest.approx((2.03, 2.0))
+    assert exact.standard_error < 1e-12
     rough = verify(
         claim("a", "b", **options)(
             lambda case: (noise[case.size] * case.size**-2.0, 0.0)
@@ -141,9 +136,7 @@ def test_an_order_is_that_of_the_departures_and_has_a_standard_error() -> None:
     assert [point.at for point in rough.points] == list(noise)
 
 
-def test_random_cases_are_the_same_for_claim_and_control_and_others_for_another_seed() -> (
-    None
-):
+def test_random_cases_are_the_same_for_claim_and_control_and_others_for_another_seed():
     draws: list[float] = []
 
     @claim("a", "b", kind="identity", allowed=1.0, control=("N0", "none"), sweep=5)

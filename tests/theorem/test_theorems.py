@@ -197,7 +197,7 @@ def other_diffusion(module: Any, name: str, factor: float) -> Any:
 
 
 def other_wave(module: Any) -> Any:
-    """`correspondence` with a wave that is wrong by one part in ten thousand million."""
+    """`correspondence` with a wave that is wrong by one part in 10,000,000,000."""
     original = module.correspondence
 
     def perturbed(*args: Any, **rest: Any) -> Any:
@@ -361,10 +361,8 @@ def test_claim_fails_on_a_planted_fault(
 def test_names_are_unique_and_statements_are_one_line() -> None:
     assert len(set(NAMES)) == len(NAMES)
     for theorem in theorems():
-        assert (
-            theorem.statement
-            and len(theorem.statement) < 100
-            and "\n" not in theorem.statement
-        )
+        assert theorem.statement
+        assert len(theorem.statement) < 100
+        assert "\n" not in theorem.statement
         assert theorem.control_name and len(theorem.control_statement) < 100
         assert theorem.hypotheses and theorem.source and theorem.statement.isprintable()

@@ -80,12 +80,8 @@ def docstrings() -> list[tuple[str, str]]:
             ):
                 text = ast.get_docstring(node)
                 if text:
-                    found.append(
-                        (
-                            f"{path.relative_to(ROOT)}:{getattr(node, 'name', 'module')}",
-                            text,
-                        )
-                    )
+                    name = getattr(node, "name", "module")
+                    found.append((f"{path.relative_to(ROOT)}:{name}", text))
     return found
 
 

@@ -3,8 +3,7 @@
     λ(0) = 0,     λ(t) = v(b(u)) for 0 < t < total,     λ(total) = 1,     u = t / total
 
 v is another schedule in units of its total, and b = sum_k c_k B_k,n(u) a Bernstein
-polynomial with
-0 <= c_0 <= ... <= c_n <= 1. The jumps are v(c_0) and 1 - v(c_n).
+polynomial with 0 <= c_0 <= ... <= c_n <= 1. The jumps are v(c_0) and 1 - v(c_n).
 
 A path of Gibbs densities that is passed in a finite time with the least mean work
 starts and ends with a jump. For a harmonic trap of stiffness k that is moved, λ is
@@ -42,6 +41,7 @@ class Jumping(Schedule):
     @property
     def jumps(self) -> tuple[Array, Array]:
         """The jumps of λ at t = 0 and at `total`."""
+        # `between` has the limits at the ends, where `place` has 0 and 1.
         ends = self.between(jnp.asarray([0.0, 1.0], self.total.dtype))
         return ends[0], 1 - ends[1]
 
@@ -51,8 +51,8 @@ def jumping(total: Scalar, first: Real, last: Real) -> Jumping:
     0 < t < total.
 
     **Arguments**: `total` time; `first` and `last`, the jumps at t = 0 and at `total`,
-    at least 0 and together at most
-    1. **Returns** a schedule from 0 to 1. **Raises** `ValueError` for other numbers.
+    at least 0, whose sum is at most 1. **Returns** a schedule from 0 to 1. **Raises**
+    `ValueError` for other numbers.
 
     With both jumps 1 / (2 + k total) it moves a trap of stiffness k (mobility 1) with
     the least mean work. **Reference**: Schmiedl and Seifert, Phys. Rev. Lett. 98 (2007)
@@ -66,6 +66,7 @@ def jumping(total: Scalar, first: Real, last: Real) -> Jumping:
     """
     total = check_total(total)
     cure = "Give jumps that leave something of the path: jumping(2.0, 0.25, 0.25), say."
+    # Traced jumps have no values to check.
     if is_concrete(first, last):
         for name, jump in (("first", first), ("last", last)):
             if not 0 <= check_finite_number(name, jump, cure) <= 1:
@@ -77,9 +78,8 @@ def jumping(total: Scalar, first: Real, last: Real) -> Jumping:
                 f"both jumps together must be at most 1, and first = {first}",
                 cure,
             )
+    # λ as a function of itself, in units of its total.
     identity = Bernstein(jnp.ones_like(total), jnp.asarray([0.0, 1.0]))
-    return Jumping(
-        total,
-        identity,
-        jnp.stack([jnp.asarray(first, float), 1 - jnp.asarray(last, float)]),
-    )
+    lower = jnp.asarray(first, float)
+    upper = 1 - jnp.asarray(last, float)
+    return Jumping(total, identity, jnp.stack([lower, upper]))

@@ -1,7 +1,8 @@
 """Learned schedules: gradient descent of an objective, differentiated through the
 solver.
 
-    λ(t) = λ_start( T b(t / T) ),    b = sum_k c_k B_k,n,    c_k = sum_{j <= k} softmax(theta)_j
+    λ(t) = λ_start( T b(t / T) ),
+    b = sum_k c_k B_k,n,    c_k = sum_{j <= k} softmax(theta)_j
 
 The increments of c are positive and sum to 1, so that every step of the descent gives a
 schedule; theta = 0 is the start. The best schedule of all steps is returned, which is
@@ -144,9 +145,8 @@ def learn(
         raise_value_error("start", start, allowed, "Make them agree.")
     if objective is None:
         assert grid is not None
-        objective = _default_objective(
-            FokkerPlanck(Driven(path, start), diffusion), path, grid, start
-        )
+        equation = FokkerPlanck(Driven(path, start), diffusion)
+        objective = _default_objective(equation, path, grid, start)
 
     # 2. The descent.
     loss = objective
@@ -154,9 +154,8 @@ def learn(
 
     @jax.jit
     def step(theta: Array, state: PyTree) -> tuple[Array, PyTree, PyTree]:
-        value, gradient = jax.value_and_grad(
-            lambda theta: jnp.asarray(loss(deform(start, theta)))
-        )(theta)
+        evaluate = lambda theta: jnp.asarray(loss(deform(start, theta)))
+        value, gradient = jax.value_and_grad(evaluate)(theta)
         change, state = optimiser.update(gradient, state, theta)
         return value, optax.apply_updates(theta, change), state
 
@@ -164,7 +163,8 @@ def learn(
     # jumps.
     theta = jnp.zeros(knots + 2 if jumps else knots)
     state = optimiser.init(theta)
-    best, smallest = theta, np.inf
+    best = theta
+    smallest = np.inf
     history: list[float] = []
     for k in range(steps + 1):
         value, after, state = step(theta, state)
@@ -184,7 +184,9 @@ def learn(
         theta = after
     # Where no step was better, the start itself is returned, without a warp that does
     # nothing.
-    schedule = deform(start, best) if jumps or np.any(np.asarray(best)) else start
+    schedule = start
+    if jumps or np.any(np.asarray(best)):
+        schedule = deform(start, best)
     return schedule, np.asarray(history)
 
 
@@ -195,9 +197,7 @@ def _best_start(
     grid: Grid | None,
     diffusion: Scalar,
 ) -> Schedule:
-    """The schedule with the smallest objective, of the linear one and the four optimal
-    ones.
-    """
+    """The best one of the linear and the four optimal schedules."""
     from .schedules import COSTS, linear, optimal
 
     first = optimal(path, total, grid=grid, diffusion=diffusion)
@@ -209,16 +209,17 @@ def _best_start(
     if objective is None:
         evaluate = lambda schedule: final_kl(path, grid, diffusion, schedule)
     values = np.asarray([evaluate(schedule) for schedule in candidates], float)
-    return candidates[int(np.argmin(np.nan_to_num(values, nan=np.inf)))]
+    # A schedule whose run failed is never the best one.
+    comparable = np.nan_to_num(values, nan=np.inf)
+    return candidates[int(np.argmin(comparable))]
 
 
 def warped(start: Schedule, theta: Array) -> Warped:
     """`start` with its time reparametrised by increments softmax(theta) `(n,)`."""
     sums = jnp.cumsum(jax.nn.softmax(theta))
     # The last sum is 1 up to rounding only.
-    return Warped(
-        start.total, start, jnp.concatenate([jnp.zeros(1), sums[:-1], jnp.ones(1)])
-    )
+    coefficients = jnp.concatenate([jnp.zeros(1), sums[:-1], jnp.ones(1)])
+    return Warped(start.total, start, coefficients)
 
 
 def with_jumps(start: Schedule, theta: Array) -> Jumping:
@@ -232,17 +233,17 @@ def with_jumps(start: Schedule, theta: Array) -> Jumping:
 def _work_objective(
     path: PotentialPath, grid: Grid | None, diffusion: Scalar, total: Scalar
 ) -> Callable[[Schedule], Array]:
-    """The mean work by staircases of a fixed number of steps, so that it can be traced."""
+    """The mean work by staircases of a fixed number of steps, which can be traced."""
     # Imported here, since `grid_for_path` needs `read`, which imports this package.
     from ..grid_for_path import path_grid
     from ..staircase import mean_work
 
     if grid is None:
         grid = path_grid(path, diffusion, CONSTANTS.learn_grid_tol)
+    # lambda is the time of this equation.
     by_lambda = FokkerPlanck(Driven(read_path(path, grid.ndim), Identity()), diffusion)
-    return lambda schedule: mean_work(
-        by_lambda, grid, schedule, total, CONSTANTS.mean_work_steps
-    )
+    steps = CONSTANTS.mean_work_steps
+    return lambda schedule: mean_work(by_lambda, grid, schedule, total, steps)
 
 
 def final_kl(
@@ -256,10 +257,11 @@ def final_kl(
     steps it can be traced.
     """
     equation = FokkerPlanck(Driven(read_path(path, grid.ndim), schedule), diffusion)
+    last = schedule.total[None]
     run = evolve(
         equation,
         gibbs_density(equation, grid, as_array(0.0)),
-        schedule.total[None],
+        last,
         grid=grid,
         scheme=SCHEME,
         method=method,
@@ -267,9 +269,7 @@ def final_kl(
         throw=False,
         check=False,
     )
-    return _last_kl(
-        run.values, log_gibbs_at(equation, grid, schedule.total[None]), grid
-    )
+    return _last_kl(run.values, log_gibbs_at(equation, grid, last), grid)
 
 
 @quick_program
@@ -285,7 +285,8 @@ def _default_objective(
     The number is doubled until the objective at the start agrees with that of a run
     with adaptive steps.
     """
-    diffusion, count = equation.diffusion, CONSTANTS.min_traced_steps
+    diffusion = equation.diffusion
+    count = CONSTANTS.min_traced_steps
     # The reference is a run that chooses its own steps, which a traced run cannot.
     adaptive = float(final_kl(path, grid, diffusion, start))
     while count < CONSTANTS.max_traced_steps:
@@ -294,7 +295,8 @@ def _default_objective(
                 path, grid, diffusion, schedule, Magnus(steps=n)
             )
         )
-        if abs(float(fixed(start)) - adaptive) <= CONSTANTS.traced_steps_tol * adaptive:
+        difference = abs(float(fixed(start)) - adaptive)
+        if difference <= CONSTANTS.traced_steps_tol * adaptive:
             break
         count *= 2
     return lambda schedule: final_kl(

@@ -2,7 +2,8 @@
 
     λ(t) = w(u),   u = clip(t / total, 0, 1),   dλ/dt = w'(u) / total
 
-    Bernstein    w = sum_k c_k B_k,n(u),    0 = c_0 <= ... <= c_n = 1:    increasing coefficients make w increase
+    Bernstein    w = sum_k c_k B_k,n(u),    0 = c_0 <= ... <= c_n = 1:
+                 increasing coefficients make w increase
     Tabulated    w a polynomial of degree 3 or 5 between knots
     Warped       w = v(b(u)):  another schedule after a Bernstein polynomial
 
@@ -49,15 +50,15 @@ class Schedule(eqx.Module):
 
     def __call__(self, t: Scalar) -> Array:
         """λ at the time t, of any shape; it is 0 before t = 0 and 1 after `total`."""
-        return self.place(clip_to_unit(jnp.asarray(t, self.total.dtype) / self.total))
+        # In the precision of the schedule.
+        u = jnp.asarray(t, self.total.dtype) / self.total
+        return self.place(clip_to_unit(u))
 
     def rate(self, t: Scalar) -> Array:
-        """dλ/dt at t, of any shape, in units of 1 / time; zero before 0 and after
-        `total`.
-        """
+        """dλ/dt at t of any shape, in 1 / time; zero before 0 and after `total`."""
         u = jnp.asarray(t, self.total.dtype) / self.total
         inside = jnp.clip(u, 0, 1)
-        slope = jax.jvp(self.place, (inside,), (jnp.ones_like(inside),))[1]
+        _, slope = jax.jvp(self.place, (inside,), (jnp.ones_like(inside),))
         # A schedule is constant before 0 and after its total.
         return jnp.where(u == inside, slope / self.total, 0)
 
@@ -101,18 +102,18 @@ class Tabulated(Schedule):
         They continue the last piece, so that its derivative at the end itself is
         unchanged.
         """
-        knots, pieces = np.asarray(self.knots), np.asarray(self.pieces)
+        knots = np.asarray(self.knots)
+        pieces = np.asarray(self.pieces)
         more = -len(pieces) % multiple
         if more == 0:
             return self
         # The Taylor series of the last piece at its upper end, for pieces of length 1.
         last = np.polynomial.Polynomial(pieces[-1])
         width = knots[-1] - knots[-2]
-        orders = np.arange(pieces.shape[1])
-        taylor = [
-            last.deriv(int(j))(1.0) / math.factorial(j) / width**j if j else last(1.0)
-            for j in orders
-        ]
+        taylor = [last(1.0)]
+        for j in range(1, pieces.shape[1]):
+            derivative = last.deriv(j)(1.0)
+            taylor.append(derivative / math.factorial(j) / width**j)
         knots = np.concatenate([knots, knots[-1] + 1.0 + np.arange(more)])
         pieces = np.concatenate([pieces, np.tile(taylor, (more, 1))])
         return Tabulated(self.total, as_array(knots), as_array(pieces))
@@ -121,6 +122,7 @@ class Tabulated(Schedule):
 @functools.partial(jax.jit, inline=True)  # traced once, however many programs use it
 def _piecewise(knots: Array, pieces: Array, u: Array) -> Array:
     """The piecewise polynomial at u, by Horner's rule."""
+    # Inner knots only, so that both ends belong to a piece.
     k = jnp.searchsorted(knots[1:-1], u, side="right")
     coefficients = pieces[k]
     x = (u - knots[k]) / (knots[k + 1] - knots[k])
@@ -175,16 +177,12 @@ def tabulated(times: Numbers, lambdas: Numbers) -> Tabulated:
     """
     cure = "Give times from 0 and lambdas from 0 to 1, as many of each."
     t = check_numbers("times", times, "they must be real numbers", cure).astype(float)
-    lam = check_numbers("lambdas", lambdas, "they must be real numbers", cure).astype(
-        float
-    )
-    if (
-        t.ndim != 1
-        or len(t) < 2
-        or not np.all(np.isfinite(t))
-        or t[0] != 0
-        or np.any(np.diff(t) <= 0)
-    ):
+    lam = check_numbers("lambdas", lambdas, "they must be real numbers", cure)
+    lam = lam.astype(float)
+    # Each check needs what the one before it has found.
+    is_row = t.ndim == 1 and len(t) >= 2
+    finite = is_row and np.all(np.isfinite(t))
+    if not finite or t[0] != 0 or np.any(np.diff(t) <= 0):
         raise_value_error(
             "times", times, "they must be two or more, finite, and ascend from 0", cure
         )
@@ -206,6 +204,7 @@ def tabulated(times: Numbers, lambdas: Numbers) -> Tabulated:
     u = t / t[-1]
     slopes = _slopes(u, lam)
     pieces = hermite(u, lam, (slopes[:-1], slopes[1:]))
+    # `device_put` compiles nothing.
     return Tabulated(*jax.device_put((np.asarray(t[-1]), u, pieces)))
 
 
@@ -217,15 +216,17 @@ def _slopes(u: np.ndarray, lam: np.ndarray) -> np.ndarray:
     secants = np.diff(lam) / h
     if len(h) == 1:
         return np.append(secants[0], secants[-1:])
-    before, after = secants[:-1], secants[1:]
-    w1, w2 = 2 * h[1:] + h[:-1], h[1:] + 2 * h[:-1]
+    before = secants[:-1]
+    after = secants[1:]
+    # The weights of the two secants at an inner knot.
+    w1 = 2 * h[1:] + h[:-1]
+    w2 = h[1:] + 2 * h[:-1]
     # Beside a constant piece the derivative is 0; 1 stands for secants that are not
     # used, against division by zero.
     increasing = (before > 0) & (after > 0)
     safe = lambda v: np.where(increasing, v, 1.0)
-    at_inner_knots = np.where(
-        increasing, (w1 + w2) / (w1 / safe(before) + w2 / safe(after)), 0.0
-    )
+    harmonic_mean = (w1 + w2) / (w1 / safe(before) + w2 / safe(after))
+    at_inner_knots = np.where(increasing, harmonic_mean, 0.0)
     return np.concatenate([secants[:1], at_inner_knots, secants[-1:]])
 
 
@@ -242,15 +243,23 @@ def hermite(
     derivatives at the lower and at the upper end of each piece; `curvatures`, a pair of
     second derivatives. **Returns** `(K, 4)`, or `(K, 6)` with curvatures.
     """
+    # In units of x: values a and b, slopes p and q at the lower and at the upper end.
     h = np.diff(u)
-    a, b = values[:-1], values[1:]
-    p, q = slopes[0] * h, slopes[1] * h
+    a = values[:-1]
+    b = values[1:]
+    p = slopes[0] * h
+    q = slopes[1] * h
     if curvatures is None:
-        return np.stack([a, p, 3 * (b - a) - 2 * p - q, 2 * (a - b) + p + q], axis=1)
-    r, s = curvatures[0] * h**2 / 2, curvatures[1] * h**2
+        square = 3 * (b - a) - 2 * p - q
+        cube = 2 * (a - b) + p + q
+        return np.stack([a, p, square, cube], axis=1)
+    r = curvatures[0] * h**2 / 2
+    s = curvatures[1] * h**2
     # What the first three terms leave of value, first and second derivative at the
     # upper end.
-    gap, slope, curvature = b - a - p - r, q - p - 2 * r, s - 2 * r
+    gap = b - a - p - r
+    slope = q - p - 2 * r
+    curvature = s - 2 * r
     third = 10 * gap - 4 * slope + curvature / 2
     fourth = -15 * gap + 7 * slope - curvature
     fifth = 6 * gap - 3 * slope + curvature / 2
@@ -263,5 +272,6 @@ def bernstein(coefficients: Array, u: Array) -> Array:
     n = coefficients.shape[0] - 1
     value = jnp.zeros_like(u)
     for k in range(n + 1):
-        value = value + coefficients[k] * math.comb(n, k) * u**k * (1 - u) ** (n - k)
+        scaled = coefficients[k] * math.comb(n, k)
+        value = value + scaled * u**k * (1 - u) ** (n - k)
     return value

@@ -1,7 +1,8 @@
 """A schedule along a noising path as the noise levels that diffusion libraries take.
 
     X_λ = alpha(λ) X + sigma(λ) N(0, 1),     log-SNR = log(alpha^2 / sigma^2)
-    beta_k = 1 - alpha_k^2 / alpha_{k-1}^2,  alpha_0 = 1:    prod_{j <= k} (1 - beta_j) = alpha_k^2 to rounding
+    beta_k = 1 - alpha_k^2 / alpha_{k-1}^2,  alpha_0 = 1:
+             prod_{j <= k} (1 - beta_j) = alpha_k^2 to rounding
     sigma_k = sigma(λ_k) / alpha(λ_k)
 
 at n evenly spaced times, without the noise-free end. Steps are counted from the
@@ -46,17 +47,19 @@ def beta(schedule: Schedule, path: PotentialPath, n: Count) -> Array:
     """
     alpha, sigma = _levels(schedule, path, n)
     total = alpha**2 + sigma**2
-    if (
-        is_concrete(total)
-        and np.max(np.abs(np.asarray(total) - 1)) > CONSTANTS.variance_tol
-    ):
+    # Traced levels have no values to check.
+    defect = 0.0
+    if is_concrete(total):
+        defect = np.max(np.abs(np.asarray(total) - 1))
+    if defect > CONSTANTS.variance_tol:
         cure = "Use sigma, which every path has."
         raise_value_error(
             "path", path, "alpha^2 + sigma^2 must be 1 for beta to exist", cure
         )
     # Where alpha has become 0 there is nothing left to lose: beta is 1, not 0 / 0.
     squares = jnp.append(1.0, alpha**2)
-    return 1 - squares[1:] / jnp.where(squares[:-1] > 0, squares[:-1], 1)
+    before, after = squares[:-1], squares[1:]
+    return 1 - after / jnp.where(before > 0, before, 1)
 
 
 def sigma(schedule: Schedule, path: PotentialPath, n: Count) -> Array:
@@ -88,13 +91,15 @@ def _levels(schedule: Schedule, path: Any, n: Count) -> tuple[Array, Array]:
                 f"it must have a method {name}(lam)",
                 "Give fp.Noising(mixture).",
             )
-    lambdas = schedule.table(n)[1]
-    alpha, sigma = (
-        jnp.broadcast_to(jnp.asarray(f(lambdas)), lambdas.shape)
-        for f in (path.alpha, path.sigma)
-    )
+    _, lambdas = schedule.table(n)
+    # A level that does not depend on λ may be returned as one number.
+    alpha = jnp.broadcast_to(jnp.asarray(path.alpha(lambdas)), lambdas.shape)
+    sigma = jnp.broadcast_to(jnp.asarray(path.sigma(lambdas)), lambdas.shape)
     # From the end with the larger signal-to-noise ratio, which is itself left out.
-    start, end = alpha[0] / sigma[0], alpha[-1] / sigma[-1]
-    starts_clean = start > end
-    from_clean = lambda values: jnp.where(starts_clean, values[1:], values[::-1][1:])
+    starts_clean = alpha[0] / sigma[0] > alpha[-1] / sigma[-1]
+
+    def from_clean(values: Array) -> Array:
+        reverse = values[::-1]
+        return jnp.where(starts_clean, values[1:], reverse[1:])
+
     return from_clean(alpha), from_clean(sigma)

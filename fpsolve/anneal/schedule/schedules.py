@@ -2,12 +2,15 @@
 
     J = int g(λ) (dλ/dt)^2 dt  is least where  sqrt(g) dλ/dt  is constant:
 
-    dλ/dt = C / (T sqrt(g(λ))),     C = int_0^1 sqrt(g) dλ,     J_min = C^2 / T,     J_linear / J_min = int g dλ / C^2
+    dλ/dt = C / (T sqrt(g(λ))),     C = int_0^1 sqrt(g) dλ
+    J_min = C^2 / T,                J_linear / J_min = int g dλ / C^2
 
 for each of the four costs sqrt(g) of `along`, and for that of the work of a Langevin
 corrector of velocity v,
 
-    work    sqrt(g) = v(λ) ( E |d_λ s|^2 )^{1/2},    s = grad log π the score,   v = σ(λ) along a noising path, else 1
+    work    sqrt(g) = v(λ) ( E |d_λ s|^2 )^{1/2},    s = grad log π the score,
+
+with v = σ(λ) along a noising path, else 1.
 
 `smooth` needs no path: where n derivatives of λ vanish at the end, the
 distance from the Gibbs density at the end decays as T^-(n+1).
@@ -53,7 +56,8 @@ def linear(total: Scalar) -> Schedule:
 def smooth(total: Scalar, order: Count) -> Schedule:
     """A polynomial of which `order` derivatives vanish at both ends; 0 is linear.
 
-        λ = I_u(n + 1, n + 1) = sum_{k > n} C(2n + 1, k) u^k (1 - u)^(2n + 1 - k),     u = t / total
+        λ = I_u(n + 1, n + 1) = sum_{k > n} C(2n + 1, k) u^k (1 - u)^(2n + 1 - k)
+        u = t / total
 
     **Arguments**: `total` time; `order` n, at least 0. **Returns** a schedule whose lag
     at the end decays as total^-(n+1). **Raises** `ValueError` for a total that is not
@@ -66,12 +70,11 @@ def smooth(total: Scalar, order: Count) -> Schedule:
     smooth(2.0, 1)(0.5)  # 3 u^2 - 2 u^3 at u = 1/4
     ```
     """
-    n = check_integer(
-        "order", order, 0, "Give how many derivatives vanish at both ends."
-    )
-    return Bernstein(
-        check_total(total), jnp.asarray(np.arange(2 * n + 2) > n, dtype=float)
-    )
+    cure = "Give how many derivatives vanish at both ends."
+    n = check_integer("order", order, 0, cure)
+    # The first half of the coefficients is 0, the second is 1.
+    coefficients = jnp.asarray(np.arange(2 * n + 2) > n, dtype=float)
+    return Bernstein(check_total(total), coefficients)
 
 
 class Optimal(Schedule):
@@ -152,9 +155,9 @@ def optimal(
             from ..grid_for_path import path_grid
 
             grid = path_grid(path, diffusion, CONSTANTS.schedule_path_tol)
-        path = compute_along(
-            path, grid, diffusion, interpolation_tol(grid), costs=cost != WORK
-        )
+        tol = interpolation_tol(grid)
+        # The work needs no H^{-1}.
+        path = compute_along(path, grid, diffusion, tol, costs=cost != WORK)
     if not path.solved and cost in COSTS_WITH_INVERSE:
         raise_value_error(
             "cost",
@@ -175,32 +178,31 @@ def _schedule_of_work(
     """
     # Knots that are graded towards λ = 0, besides those of the panels.
     edges = np.asarray(found.panels.edges)
-    graded = np.linspace(0, 1, CONSTANTS.graded_knots) ** 3
-    knots = np.unique(
-        np.concatenate([edges, graded, np.linspace(0, 1, CONSTANTS.graded_knots)])
-    )
+    even = np.linspace(0, 1, CONSTANTS.graded_knots)
+    graded = even**3
+    knots = np.unique(np.concatenate([edges, graded, even]))
     x, weights = np.polynomial.legendre.leggauss(CONSTANTS.gauss_points)
     h = np.diff(knots)
-    inside = knots[:-1, None] + h[:, None] * (1 + x) / 2
-    weights = weights * h[:, None] / 2
-    rates = found.with_slopes(inside)[0]
+    widths = h[:, None]
+    inside = knots[:-1, None] + widths * (1 + x) / 2
+    weights = weights * widths / 2
+    rates, _ = found.with_slopes(inside)
     # The table has sqrt(D) |d_λ s| / gap^{3/2}.
-    values = (
-        rates.score
-        * rates.gap**1.5
-        / np.sqrt(diffusion)
-        * _corrector_velocity(path, inside)
-    )
+    score_speed = rates.score * rates.gap**1.5 / np.sqrt(diffusion)
+    values = score_speed * _corrector_velocity(path, inside)
+    # Where a path is constant the cost is 0: a floor keeps the speed finite.
+    floor = CONSTANTS.min_relative_cost * np.sum(weights * values)
+    values = np.maximum(values, floor)
     integral = np.sum(weights * values)
-    values = np.maximum(values, CONSTANTS.min_relative_cost * integral)
-    integral, square = np.sum(weights * values), np.sum(weights * values**2)
-    u = np.append(0, np.cumsum(np.sum(weights * values, axis=1))) / integral
+    square = np.sum(weights * values**2)
+    by_interval = np.sum(weights * values, axis=1)
+    u = np.append(0, np.cumsum(by_interval)) / integral
+    # exactly, and not to rounding
     u[-1] = 1
     motion = tabulated(float(total) * u, knots)
     motion = Tabulated(total, motion.knots, motion.pieces)
-    return Optimal(
-        total, motion, as_array(integral), as_array(square / integral**2), found
-    )
+    gain = square / integral**2
+    return Optimal(total, motion, as_array(integral), as_array(gain), found)
 
 
 def _corrector_velocity(path: PotentialPath, lambdas: np.ndarray) -> np.ndarray:
@@ -225,18 +227,19 @@ def schedule_of_cost(cost: str, total: Array, found: Along) -> Optimal:
     """
     edges = np.asarray(found.panels.edges)
     intervals = CONSTANTS.intervals_per_panel
-    knots = np.unique(
-        np.concatenate(
-            [np.linspace(a, b, intervals + 1) for a, b in itertools.pairwise(edges)]
-        )
-    )
+    rows = []
+    for a, b in itertools.pairwise(edges):
+        rows.append(np.linspace(a, b, intervals + 1))
+    knots = np.unique(np.concatenate(rows))
 
     # Gauss-Legendre quadrature of sqrt(g) and g on each interval.
     x, weights = np.polynomial.legendre.leggauss(CONSTANTS.gauss_points)
     h = np.diff(knots)
-    inside = knots[:-1, None] + h[:, None] * (1 + x) / 2
-    weights = weights * h[:, None] / 2
-    values = getattr(found.with_slopes(inside)[0], cost)
+    widths = h[:, None]
+    inside = knots[:-1, None] + widths * (1 + x) / 2
+    weights = weights * widths / 2
+    rates, _ = found.with_slopes(inside)
+    values = getattr(rates, cost)
     # Where a path is constant the cost is 0: a floor keeps the speed finite.
     floor = CONSTANTS.min_relative_cost * np.sum(weights * values)
     values = np.maximum(values, floor)
@@ -245,18 +248,20 @@ def schedule_of_cost(cost: str, total: Array, found: Along) -> Optimal:
 
     # The time u at each knot; λ(u) between the knots by its first and second
     # derivatives.
-    u = np.append(0, np.cumsum(np.sum(weights * values, axis=1))) / integral
+    by_interval = np.sum(weights * values, axis=1)
+    u = np.append(0, np.cumsum(by_interval)) / integral
+    # exactly, and not to rounding
     u[-1] = 1
     # At an edge between panels, where levels may cross, each side has derivatives of
     # its own.
     lower = _speeds(found, cost, knots[:-1], floor, integral)
-    upper = _speeds(found, cost, np.nextafter(knots[1:], 0), floor, integral)
+    just_below = np.nextafter(knots[1:], 0)
+    upper = _speeds(found, cost, just_below, floor, integral)
     speeds, accelerations = zip(lower, upper, strict=True)
     pieces = hermite(u, knots, speeds, accelerations)
     motion = Tabulated(total, as_array(u), as_array(pieces))
-    return Optimal(
-        total, motion, as_array(integral), as_array(square / integral**2), found
-    )
+    gain = square / integral**2
+    return Optimal(total, motion, as_array(integral), as_array(gain), found)
 
 
 def _speeds(
@@ -268,4 +273,6 @@ def _speeds(
     values, slopes = (getattr(rates, cost) for rates in found.with_slopes(lambdas))
     bounded = np.maximum(values, floor)
     speeds = integral / bounded
-    return speeds, np.where(values > floor, -slopes / bounded * speeds**2, 0)
+    accelerations = -slopes / bounded * speeds**2
+    # Where the floor holds the speed is constant.
+    return speeds, np.where(values > floor, accelerations, 0)

@@ -52,12 +52,8 @@ def read_annealing(file: Path, overrides: dict[str, Any]) -> Annealing:
     `FileNotFoundError`.
     """
     if file.suffix not in READERS:
-        raise_value_error(
-            "FILE",
-            str(file),
-            "it must end in .py or .toml",
-            "Write the path in Python or in TOML.",
-        )
+        cure = "Write the path in Python or in TOML."
+        raise_value_error("FILE", str(file), "it must end in .py or .toml", cure)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file.")
     # a function needs Python
@@ -66,22 +62,12 @@ def read_annealing(file: Path, overrides: dict[str, Any]) -> Annealing:
     path = _path(file, found)
     total = found.get("total")
     if total is not None and not check_finite_number("total", total) > 0:
-        raise_value_error(
-            "total",
-            total,
-            "it must be above zero",
-            "Give the time that the whole path takes.",
-        )
-    diffusion = check_finite_number(
-        "diffusion", found.get("diffusion", 1.0), "Give D, one number above zero."
-    )
+        cure = "Give the time that the whole path takes."
+        raise_value_error("total", total, "it must be above zero", cure)
+    cure = "Give D, one number above zero."
+    diffusion = check_finite_number("diffusion", found.get("diffusion", 1.0), cure)
     if not diffusion > 0:
-        raise_value_error(
-            "diffusion",
-            diffusion,
-            "it must be above zero",
-            "Give D, one number above zero.",
-        )
+        raise_value_error("diffusion", diffusion, "it must be above zero", cure)
     grid = found.get("grid")
     cost = found.get("cost")
     times = found.get("times")
@@ -89,25 +75,21 @@ def read_annealing(file: Path, overrides: dict[str, Any]) -> Annealing:
         cure = "Define grid = fp.Grid(fp.Line(-3.0, 3.0, 64)), say, or none."
         raise_value_error("grid", grid, "it must be an fp.Grid", cure)
     if cost is not None:
+        # A file may have a number there, which is reported as a text.
         check_choice("cost", cost if isinstance(cost, str) else repr(cost), COSTS)
     # Output times are fractions of a total that must be known.
     if times is not None:
         times = np.asarray(check_times(times))
         if total is None:
-            raise_value_error(
-                "times",
-                times,
-                "they go with a total",
-                "Give total, the time that the whole path takes.",
-            )
+            cure = "Give total, the time that the whole path takes."
+            raise_value_error("times", times, "they go with a total", cure)
         if times[-1] > total:
             allowed = f"they must lie within [0, {total:g}]"
-            raise_value_error(
-                "times", times, allowed, "Report within the time of the path."
-            )
-    return Annealing(
-        path, None if total is None else float(total), diffusion, grid, cost, times
-    )
+            cure = "Report within the time of the path."
+            raise_value_error("times", times, allowed, cure)
+    # An integer from the file is a number as well.
+    total = None if total is None else float(total)
+    return Annealing(path, total, diffusion, grid, cost, times)
 
 
 def _path(file: Path, found: dict[str, Any]) -> Any:
@@ -122,32 +104,25 @@ def _path(file: Path, found: dict[str, Any]) -> Any:
     if path is None:
         for name, end in zip(("start", "end"), ends, strict=True):
             if end is None:
-                raise_value_error(
-                    name,
-                    None,
-                    f"{file.name} must give a path, or start and end",
-                    WRITE[file.suffix],
-                )
+                allowed = f"{file.name} must give a path, or start and end"
+                raise_value_error(name, None, allowed, WRITE[file.suffix])
             if not callable(end):
                 raise_value_error(name, end, A_POTENTIAL, WRITE[file.suffix])
         path = Mix(*ends)
     if not callable(path):
-        raise_value_error(
-            "path", path, "it must be callable, lambda -> potential", WRITE[file.suffix]
-        )
+        allowed = "it must be callable, lambda -> potential"
+        raise_value_error("path", path, allowed, WRITE[file.suffix])
     # The path is evaluated once: an error of the user's function is reported with the
     # name of the file.
     try:
         middle = path(0.5)
     except Exception as error:  # whatever a user's function may raise
-        raise ValueError(
-            f"{file.name}: path(0.5) fails: {type(error).__name__}: {error}"
-        ) from error
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{file.name}: path(0.5) fails: {what}") from error
     if not callable(middle):
         raise_value_error("path(0.5)", middle, A_POTENTIAL, WRITE[file.suffix])
     if as_potential(middle).time_dependent:
         allowed = "it must not depend on time: the schedule does"
-        raise_value_error(
-            "path(0.5)", type(middle).__name__, allowed, "Leave out its time."
-        )
+        value = type(middle).__name__
+        raise_value_error("path(0.5)", value, allowed, "Leave out its time.")
     return path

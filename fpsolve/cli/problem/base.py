@@ -69,14 +69,14 @@ def read_problem(path: Path, overrides: dict[str, Any]) -> Problem:
     # All other keys have defaults.
     for key in ("potential", "grid"):
         if found.get(key) is None:
-            raise_value_error(
-                key, None, f"{path.name} must give a {key}", EXAMPLES[path.suffix, key]
-            )
+            allowed = f"{path.name} must give a {key}"
+            raise_value_error(key, None, allowed, EXAMPLES[path.suffix][key])
     grid = found["grid"]
     notes = []
     if not isinstance(grid, Grid):
+        # A TOML file makes a grid or fails: this one is from Python.
         raise_value_error(
-            "grid", grid, "it must be an fp.Grid", EXAMPLES[".py", "grid"]
+            "grid", grid, "it must be an fp.Grid", EXAMPLES[".py"]["grid"]
         )
     initial = found.get("initial")
     times = found.get("times")
@@ -91,39 +91,46 @@ def read_problem(path: Path, overrides: dict[str, Any]) -> Problem:
         )
     if times is None:
         times = np.asarray(CONSTANTS.default_times)
-        notes.append(
-            f"no times were given: {', '.join(map(str, CONSTANTS.default_times))}"
-        )
-    equation = FokkerPlanck(
-        found["potential"], found.get("diffusion", 1.0), found.get("force")
-    )
+        shown = ", ".join(map(str, CONSTANTS.default_times))
+        notes.append(f"no times were given: {shown}")
+    diffusion = found.get("diffusion", 1.0)
+    equation = FokkerPlanck(found["potential"], diffusion, found.get("force"))
+    # Of the command line and of a TOML file by name, of a Python file as objects.
     scheme = _by_name("scheme", found.get("scheme"), SCHEMES)
     method = _by_name("method", found.get("method"), METHODS)
     return Problem(
-        equation, initial, times, grid, scheme, method, found.get("tol"), tuple(notes)
+        equation=equation,
+        initial=initial,
+        times=times,
+        grid=grid,
+        scheme=scheme,
+        method=method,
+        tol=found.get("tol"),
+        notes=tuple(notes),
     )
 
 
+# What to write for a key that is missing, by the ending of the file.
 EXAMPLES = {
-    (
-        ".toml",
-        "potential",
-    ): 'Add [potential] with kind = "DoubleWell" and barrier = 3.0, say.',
-    (
-        ".toml",
-        "grid",
-    ): 'Add [[grid]] with kind = "Line", lower = -3.0, upper = 3.0 and n = 64, one such table an axis.',
-    (
-        ".py",
-        "potential",
-    ): (
-        "Define potential, a function of x of shape (d,): potential = lambda x: "
-        "(x[0]**2 - 1)**2."
-    ),
-    (
-        ".py",
-        "grid",
-    ): "Define grid = fp.Grid(fp.Line(-3.0, 3.0, 64)), say, with one axis a dimension.",
+    ".toml": {
+        "potential": (
+            'Add [potential] with kind = "DoubleWell" and barrier = 3.0, say.'
+        ),
+        "grid": (
+            'Add [[grid]] with kind = "Line", lower = -3.0, upper = 3.0 and n = 64, '
+            "one such table an axis."
+        ),
+    },
+    ".py": {
+        "potential": (
+            "Define potential, a function of x of shape (d,): potential = lambda x: "
+            "(x[0]**2 - 1)**2."
+        ),
+        "grid": (
+            "Define grid = fp.Grid(fp.Line(-3.0, 3.0, 64)), say, with one axis a "
+            "dimension."
+        ),
+    },
 }
 
 

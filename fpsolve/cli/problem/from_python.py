@@ -20,22 +20,16 @@ def read_python(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     `difusion` the default would be used silently.
     """
     names = run_python(path)
+    absent = [key for key in keys if key not in names]
     for name, value in names.items():
         # Imported modules and functions may have any name.
-        own = (
-            not isinstance(value, types.ModuleType)
-            and getattr(value, "__module__", path.stem) == path.stem
-        )
-        close = difflib.get_close_matches(
-            name,
-            [key for key in keys if key not in names],
-            1,
-            CONSTANTS.name_similarity,
-        )
+        home = getattr(value, "__module__", path.stem)
+        own = not isinstance(value, types.ModuleType) and home == path.stem
+        close = difflib.get_close_matches(name, absent, 1, CONSTANTS.name_similarity)
         if close and own and not name.startswith("_"):
             message = (
-                f"the file defines {name} and no {close[0]}. Did you mean {close[0]!r}? "
-                "Else name it differently."
+                f"the file defines {name} and no {close[0]}. "
+                f"Did you mean {close[0]!r}? Else name it differently."
             )
             raise ValueError(f"{path.name}: {message}")
     return {key: names[key] for key in keys if key in names}
@@ -49,11 +43,9 @@ def run_python(path: Path) -> dict[str, Any]:
         return runpy.run_path(str(path), run_name=path.stem)
     # a user's file may raise anything; one line gives the place
     except Exception as error:
-        inside = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename == str(path)
-        ]
+        frames = traceback.extract_tb(error.__traceback__)
+        inside = [frame.lineno for frame in frames if frame.filename == str(path)]
+        # A syntax error has no frame within the file, and knows its line itself.
         line = inside[-1] if inside else getattr(error, "lineno", None)
         where = f"{path.name}, line {line}" if line else path.name
         raise ValueError(f"{where}: {type(error).__name__}: {error}") from error

@@ -1,17 +1,19 @@
 """A problem from a TOML file: potentials of the library with their numbers.
 
-    diffusion = 1.0                                     times = [0.1, 1.0]
-    [potential]     kind = "DoubleWell", barrier = 3.0   (several [[potential]] add up)
+    diffusion = 1.0
+    times = [0.1, 1.0]
+    [potential]     kind = "DoubleWell", barrier = 3.0
     [initial]       mean = [-1.0], covariance = 0.04
-    [[grid]]        kind = "Line", lower = -2.5, upper = 2.5, n = 64      (one a dimension)
+    [[grid]]        kind = "Line", lower = -2.5, upper = 2.5, n = 64
 
-A potential that depends on time is [potential] with start, end and schedule = {kind =
-"linear", total = 10.0}. A path has [start] and [end] in place of [potential].
+Several [[potential]] add up; there is one [[grid]] a dimension. A potential that
+depends on time is [potential] with start, end and schedule = {kind = "linear", total =
+10.0}. A path has [start] and [end] in place of [potential].
 """
 
 import inspect
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,57 +75,51 @@ def read_toml(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
         # a vector field needs Python
         keys = tuple(key for key in keys if key != "force")
         check_keys("", found, keys)
-        readers: dict[str, Callable[[Any], Any]] = {
-            "potential": lambda value: _potential("potential", value),
-            "grid": lambda value: Grid(
-                *(
-                    _make(f"grid[{i}]", a, AXES)
-                    for i, a in enumerate(_tables("grid", value))
-                )
-            ),
-            "initial": lambda value: _make(
-                "initial",
-                {"kind": "Gaussian", **_one("initial", value)},
-                _table(Gaussian),
-            ),
-            "start": lambda value: _potential("start", value),
-            "end": lambda value: _potential("end", value),
-            "diffusion": lambda value: _numbers("diffusion", value),
-            "total": lambda value: _numbers("total", value),
-            "times": lambda value: _numbers("times", value),
-            "tol": lambda value: _numbers("tol", value),
-            "method": lambda value: (
-                value if isinstance(value, str) else _make("method", value, METHODS)
-            ),
-        }
-        # `scheme` and `cost` are names, and are returned as they are.
-        return {
-            key: readers.get(key, lambda value: value)(value)
-            for key, value in found.items()
-        }
+        return {key: _read(key, value) for key, value in found.items()}
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
 
 
+def _read(key: str, value: Any) -> Any:
+    """The value of a key of the file as potential, grid, density, method or numbers."""
+    if key in ("potential", "start", "end"):
+        return _potential(key, value)
+    if key in ("diffusion", "total", "times", "tol"):
+        return _numbers(key, value)
+    if key == "grid":
+        return _grid(value)
+    if key == "initial":
+        # The only density that has a table: its kind need not be given.
+        table = {"kind": "Gaussian", **_one("initial", value)}
+        return _make("initial", table, _table(Gaussian))
+    if key == "method" and not isinstance(value, str):
+        return _make("method", value, METHODS)
+    # `scheme`, `cost` and a method without arguments are names.
+    return value
+
+
+def _grid(value: Any) -> Grid:
+    """The grid of all tables [[grid]], in their order."""
+    tables = enumerate(_tables("grid", value))
+    return Grid(*(_make(f"grid[{i}]", table, AXES) for i, table in tables))
+
+
 def check_keys(where: str, table: Mapping[str, Any], allowed: Iterable[str]) -> None:
-    """Raise `ValueError` for a key that is not allowed, with the nearest one that is."""
+    """Raise `ValueError` for a key that is not allowed, naming the nearest that is."""
     allowed = tuple(allowed)
     for key, value in table.items():
         if key not in allowed:
             name = f"{where}.{key}" if where else key
             message = f"there is no such key; allowed here: {', '.join(allowed)}"
-            raise_value_error(
-                name, value, message, f"Did you mean {nearest(key, allowed)!r}?"
-            )
+            cure = f"Did you mean {nearest(key, allowed)!r}?"
+            raise_value_error(name, value, message, cure)
 
 
 def _potential(where: str, value: Any) -> Potential:
-    """One potential, the sum of several, or one that goes from one to another in time."""
+    """One potential, the sum of several, or one that moves from one to another."""
     if isinstance(value, list):
-        parts = [
-            _potential(f"{where}[{i}]", part)
-            for i, part in enumerate(_tables(where, value))
-        ]
+        tables = enumerate(_tables(where, value))
+        parts = [_potential(f"{where}[{i}]", part) for i, part in tables]
         return parts[0] if len(parts) == 1 else Sum(*parts)
     table = _one(where, value)
     # A table with a kind is one potential; without one it has start, end and schedule.
@@ -145,20 +141,21 @@ def _make(
     """The object that a table with `kind` and its arguments describes."""
     arguments = dict(_one(where, value))
     if "kind" not in arguments:
+        # First the misspelt key, which may be the kind.
         check_keys(where, arguments, keys)
-        raise_value_error(
-            where, value, "it needs a kind", f"Give kind = one of {', '.join(kinds)}."
-        )
+        cure = f"Give kind = one of {', '.join(kinds)}."
+        raise_value_error(where, value, "it needs a kind", cure)
     kind = arguments.pop("kind")
-    check_choice(f"{where}.kind", kind if isinstance(kind, str) else repr(kind), kinds)
+    # TOML may have a number there, which is then reported as a text.
+    name_of_kind = kind if isinstance(kind, str) else repr(kind)
+    check_choice(f"{where}.kind", name_of_kind, kinds)
     # The arguments that a class takes are the keys that its table may have.
     parameters = inspect.signature(kinds[kind]).parameters
     check_keys(where, arguments, parameters)
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in arguments:
-            raise_value_error(
-                where, value, f"{kind} needs {', '.join(parameters)}", f"Add {name}."
-            )
+            allowed = f"{kind} needs {', '.join(parameters)}"
+            raise_value_error(where, value, allowed, f"Add {name}.")
     for name, argument in arguments.items():
         # A table among the arguments is a potential within a potential.
         if isinstance(argument, dict):
@@ -178,21 +175,16 @@ def _numbers(name: str, value: Any) -> Any:
     except ValueError:  # lists of different lengths
         array = np.asarray("ragged")
     if not np.issubdtype(array.dtype, np.number):
-        raise_value_error(
-            name,
-            value,
-            "it must be a number or a regular list of numbers",
-            "Write 1.0 or [0.5, 1.0].",
-        )
+        allowed = "it must be a number or a regular list of numbers"
+        raise_value_error(name, value, allowed, "Write 1.0 or [0.5, 1.0].")
     return value
 
 
 def _one(where: str, value: Any) -> Mapping[str, Any]:
     """A table. **Raises** `ValueError` for anything else."""
     if not isinstance(value, dict):
-        raise_value_error(
-            where, value, "it must be a table", f"Write [{where}] and its keys below."
-        )
+        cure = f"Write [{where}] and its keys below."
+        raise_value_error(where, value, "it must be a table", cure)
     return value
 
 

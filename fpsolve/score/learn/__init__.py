@@ -1,6 +1,4 @@
-"""Learning a score from samples: networks, losses, training, and the error of what was
-learned.
-"""
+"""Learning a score from samples: networks, losses, training, and the error."""
 
 from .error import ScoreError as ScoreError
 from .error import score_error as score_error

@@ -1,6 +1,4 @@
-"""What every training checks: its options before the first step, and its losses while
-it runs.
-"""
+"""What every training checks: its options before it runs, and its losses then."""
 
 from typing import Any
 
@@ -25,23 +23,16 @@ def check_options(
     batch = check_integer("batch", batch, 1, "Give the number of samples of a step.")
     check_key(key)
     if not isinstance(optimiser, optax.GradientTransformation):
-        raise_value_error(
-            "optimiser",
-            optimiser,
-            "it must be an optax optimiser",
-            "Give optax.adam(1e-3), say.",
-        )
+        cure = "Give optax.adam(1e-3), say."
+        raise_value_error("optimiser", optimiser, "it must be an optax optimiser", cure)
     if ema is not None and not 0 <= check_finite_number("ema", ema) < 1:
-        raise_value_error(
-            "ema", ema, "it must lie in [0, 1)", "Give 0.999, or None for no average."
-        )
+        cure = "Give 0.999, or None for no average."
+        raise_value_error("ema", ema, "it must lie in [0, 1)", cure)
     return steps, batch
 
 
 def check_trainable(model: Any) -> tuple[Any, Any]:
-    """The parameters of a model and the rest, or a `ValueError` if there is nothing to
-    train.
-    """
+    """The parameters of a model and the rest. **Raises** `ValueError` for none."""
     parameters, rest = trainable(model)
     if not jax.tree.leaves(parameters):
         cure = "Give an Equinox module, or jax.tree_util.Partial(f, parameters)."
@@ -55,6 +46,7 @@ def check_losses(values: np.ndarray, done: int, remedy: str) -> None:
     """
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
+        # Of the first of these values the one before is not known here.
         last = f"; {values[bad[0] - 1]:.4g} the step before" if bad[0] else ""
         raise NumericalFailure(
             f"not_finite: the loss is not finite at step {done + int(bad[0])}{last}. "

@@ -78,9 +78,10 @@ def score_error(
     from fpsolve.score.learn.error import score_error
 
     samples = jax.random.normal(jax.random.key(0), (400, 2))
-    score_error(
+    found = score_error(
         lambda x: -1.5 * x, samples, key=jax.random.key(1), features=20
-    )  # 0.25 E|x|² = 0.5
+    )
+    found.value  # about 0.25 E|x|² = 0.5
     ```
     """
     points = jnp.asarray(check_samples(samples), dtype=float)
@@ -107,12 +108,8 @@ def score_error(
         values, deviation = explained_error(residuals, fit_key, features)
         irreducible = float(jnp.mean(values) - jnp.mean(residuals.losses))
         kind = "lower"
-    return ScoreError(
-        float(jnp.mean(values)),
-        float(deviation) / len(values) ** 0.5,
-        irreducible,
-        kind,
-    )
+    standard_error = float(deviation) / len(values) ** 0.5
+    return ScoreError(float(jnp.mean(values)), standard_error, irreducible, kind)
 
 
 def _check_noise(
@@ -121,20 +118,15 @@ def _check_noise(
     """The path, if there is one. **Raises** `ValueError` for a sigma that is not
     positive, and for both.
     """
-    if (
-        sigma is not None
-        and check_finite_number("sigma", sigma, "Give a positive number.") <= 0
-    ):
-        raise_value_error(
-            "sigma", sigma, "it must be positive", "Give None for the density itself."
-        )
-    if sigma is not None and path is not None:
-        raise_value_error(
-            "sigma",
-            sigma,
-            "the path says how much noise there is",
-            "Give one of sigma and path.",
-        )
+    if sigma is not None:
+        width = check_finite_number("sigma", sigma, "Give a positive number.")
+        if width <= 0:
+            cure = "Give None for the density itself."
+            raise_value_error("sigma", sigma, "it must be positive", cure)
+        if path is not None:
+            allowed = "the path says how much noise there is"
+            cure = "Give one of sigma and path."
+            raise_value_error("sigma", sigma, allowed, cure)
     return None if path is None else as_path(path)
 
 
@@ -148,15 +140,10 @@ def _check_score(
     has an output `(d,)`.
     """
     if score.time_dependent != (path is not None):
-        allowed = (
-            f"it takes {'a time' if path is None else 'no time'}, and path is {path}"
-        )
-        raise_value_error(
-            name,
-            score.model,
-            allowed,
-            "Give a score of x and λ with a path, and one of x without.",
-        )
+        takes = "a time" if path is None else "no time"
+        allowed = f"it takes {takes}, and path is {path}"
+        cure = "Give a score of x and λ with a path, and one of x without."
+        raise_value_error(name, score.model, allowed, cure)
     check_output(name, score, points[:256], None if path is None else 0.5)
 
 
@@ -165,9 +152,8 @@ def stratified_lambdas(key: Array, count: int, dtype: DType | None = None) -> Ar
     their mean has less variance than that of independent draws.
     """
     offset_key, order_key = jax.random.split(key)
-    even = (
-        jnp.arange(count) + jax.random.uniform(offset_key, (count,), dtype or float)
-    ) / count
+    offsets = jax.random.uniform(offset_key, (count,), dtype or float)
+    even = (jnp.arange(count) + offsets) / count
     lowest = CONSTANTS.lambda_min
     return lowest + (1 - lowest) * jax.random.permutation(order_key, even)
 
@@ -188,17 +174,15 @@ def _exact_errors(
     if path is None:
         x = x if sigma is None else x + sigma * noise
         truth = jax.vmap(exact)(x)
-        return jnp.sum((jax.vmap(score)(x) - truth) ** 2, axis=1), jnp.sum(
-            truth**2, axis=1
-        )
+        difference = jax.vmap(score)(x) - truth
+        return jnp.sum(difference**2, axis=1), jnp.sum(truth**2, axis=1)
     alpha = path.alpha(lam)[:, None]
     # Along a path the error has the weight σ², as the loss has.
     width = path.sigma(lam)[:, None]
     y = alpha * x + width * noise
     truth = width * jax.vmap(exact)(y, lam)
-    return jnp.sum((width * jax.vmap(score)(y, lam) - truth) ** 2, axis=1), jnp.sum(
-        truth**2, axis=1
-    )
+    difference = width * jax.vmap(score)(y, lam) - truth
+    return jnp.sum(difference**2, axis=1), jnp.sum(truth**2, axis=1)
 
 
 @compiled
@@ -231,31 +215,39 @@ def _residuals(
         alpha = path.alpha(lam)
         width = path.sigma(lam)
         y = plus_and_minus(alpha[:, None] * x, width[:, None] * noise)
-        # σ s + z instead of s + z/σ: bounded for every λ.
-        s = width[:, None, None] * jax.vmap(jax.vmap(score, (0, None)))(
-            y, lam
-        ) + plus_and_minus(0 * noise, noise)
-        spread = jnp.sqrt((alpha[:, None] * scale) ** 2 + width[:, None] ** 2)[:, None]
-        extras = jnp.broadcast_to(
-            CONSTANTS.lambda_scale * lam[:, None, None], (len(x), 2, 1)
-        )
-        losses = jax.vmap(lambda *each: noising(score, *each))(
-            x, noise, lam, alpha, width
-        )
+        # σ s + z instead of s + z/σ: bounded for every λ. The last term is z and -z.
+        scores = jax.vmap(jax.vmap(score, (0, None)))(y, lam)
+        s = width[:, None, None] * scores + plus_and_minus(0 * noise, noise)
+        spread = jnp.sqrt((alpha[:, None] * scale) ** 2 + width[:, None] ** 2)
+        offsets = y - (alpha[:, None] * center)[:, None]
+        # g may depend on λ, which enters the cosines as one more coordinate.
+        scaled_lambda = CONSTANTS.lambda_scale * lam[:, None, None]
+        each_loss = jax.vmap(lambda *each: noising(score, *each))
         return Residuals(
-            (y - (alpha[:, None] * center)[:, None]) / spread,
-            s,
-            0 * scale,
-            extras,
-            losses,
+            points=offsets / spread[:, None],
+            scores=s,
+            slopes=0 * scale,
+            extras=jnp.broadcast_to(scaled_lambda, (len(x), 2, 1)),
+            losses=each_loss(x, noise, lam, alpha, width),
         )
     if sigma is not None:
         y = plus_and_minus(x, sigma * noise)
-        s = jax.vmap(jax.vmap(score))(y) + plus_and_minus(0 * noise, noise / sigma)
-        losses = jax.vmap(lambda x, z: denoising(score, x, z, sigma))(x, noise)
-        return Residuals((y - center) / scale, s, 0 * scale, no_extras, losses)
+        scores = jax.vmap(jax.vmap(score))(y)
+        each_loss = jax.vmap(lambda x, z: denoising(score, x, z, sigma))
+        return Residuals(
+            points=(y - center) / scale,
+            scores=scores + plus_and_minus(0 * noise, noise / sigma),
+            slopes=0 * scale,
+            extras=no_extras,
+            losses=each_loss(x, noise),
+        )
+    # Without noise there is one point a sample instead of two.
     s = jax.vmap(score)(x)
     losses = jax.lax.map(lambda x: implicit(score, x), x, batch_size=BATCH)
     return Residuals(
-        ((x - center) / scale)[:, None], s[:, None], 1 / scale, no_extras[:, :1], losses
+        points=((x - center) / scale)[:, None],
+        scores=s[:, None],
+        slopes=1 / scale,
+        extras=no_extras[:, :1],
+        losses=losses,
     )

@@ -1,8 +1,9 @@
 """Fit a score to samples by score matching.
 
-    min_θ E_p|s_θ - s_p|² = min_θ J(s_θ) + E_p|s_p|²         implicit, sliced
-    min_θ E_σ|s_θ - s_σ|²                                    denoising, p_σ the density of x + σz
-    min_θ E_λ σ²(λ) E_λ|s_θ(·, λ) - s_λ|²                    denoising along a path, p_λ that of α x + σ z
+    min_θ E_p|s_θ - s_p|² = min_θ J(s_θ) + E_p|s_p|²    implicit, sliced
+    min_θ E_σ|s_θ - s_σ|²                    denoising, p_σ the density of x + σz
+    min_θ E_λ σ²(λ) E_λ|s_θ(·, λ) - s_λ|²    denoising along a path,
+                                             p_λ that of α x + σ z
 
 The training minimises J, which samples give. E|s_p|² is estimated at the end on
 validation samples, which were not trained on, and added to the J that is returned.
@@ -29,7 +30,7 @@ from ..noise_path import as_path
 from ..samples.validation import check_output, check_samples
 from .checks import check_losses, check_options, check_trainable
 from .error import score_error
-from .networks import Fixed
+from .perceptron import Fixed
 from .training import (
     CHUNK,
     Objective,
@@ -124,18 +125,15 @@ def fit(
     objective = _objective(model, score, array, loss, sigma, path, quantile)
     dtype = jnp.result_type(*jax.tree.leaves(parameters))
     points = jnp.asarray(array, dtype)
-    check_output(
-        "model",
-        score,
-        points[:256],
-        None if objective.path is None else jnp.asarray(0.5, dtype),
-    )
+    place = None if objective.path is None else jnp.asarray(0.5, dtype)
+    check_output("model", score, points[:256], place)
 
     # Each purpose has a key of its own: a change of one leaves the others' numbers as
     # they are.
     split_key, training_key, error_key = jax.random.split(key, 3)
     training, validation = _split(points, split_key)
-    state, history = begin(parameters, optimiser), np.zeros(0)
+    state = begin(parameters, optimiser)
+    history = np.zeros(0)
     folder = None
     # A training that was saved goes on from there; one of another problem is an error.
     if checkpoint is not None:
@@ -146,9 +144,8 @@ def fit(
         state, history = folder.load(state)
         if len(history) > steps:
             allowed = f"the training in {checkpoint} has made {len(history)} already"
-            raise_value_error(
-                "steps", steps, allowed, "Give as many at least, or another folder."
-            )
+            cure = "Give as many at least, or another folder."
+            raise_value_error("steps", steps, allowed, cure)
 
     # Without an average the memory is zero, and one program serves both cases.
     memory = jnp.asarray(0.0 if ema is None else ema, dtype)
@@ -169,9 +166,8 @@ def fit(
 
     state, history = _run(run, state, history, steps, folder, progress)
     fitted = eqx.combine(state.parameters if ema is None else state.average, rest)
-    return fitted, history + _irreducible(
-        fitted, objective, points, validation, error_key
-    )
+    irreducible = _irreducible(fitted, objective, points, validation, error_key)
+    return fitted, history + irreducible
 
 
 def _split(points: Array, key: Array) -> tuple[Array, Array]:
@@ -200,11 +196,9 @@ def _run(
     After every piece the loss is checked, and the state is saved if the last time was
     long ago.
     """
-    bar = (
-        tqdm(total=steps, initial=len(history), unit="step", desc="fit")
-        if progress
-        else None
-    )
+    bar = None
+    if progress:
+        bar = tqdm(total=steps, initial=len(history), unit="step", desc="fit")
     last_save = time.monotonic()
     while (done := len(history)) < steps:
         count = min(CHUNK, steps - done)
@@ -216,9 +210,8 @@ def _run(
         if bar is not None:
             bar.update(count)
             bar.set_postfix(J=f"{values.mean():.4g}")
-        if folder is not None and (
-            time.monotonic() - last_save > SAVE_INTERVAL or len(history) == steps
-        ):
+        is_due = time.monotonic() - last_save > SAVE_INTERVAL
+        if folder is not None and (is_due or len(history) == steps):
             folder.save(state, history)
             last_save = time.monotonic()
     if bar is not None:
@@ -255,19 +248,15 @@ def _objective(
     """
     path = _path_of(model, score, path)
     if path is not None and loss != "denoising":
-        raise_value_error(
-            "loss",
-            loss,
-            "along a path there is the denoising loss only",
-            'Give loss="denoising".',
-        )
+        allowed = "along a path there is the denoising loss only"
+        raise_value_error("loss", loss, allowed, 'Give loss="denoising".')
     if quantile is not None and (path is None or not callable(quantile)):
         allowed = "it must be a function, and there must be a path"
         raise_value_error("quantile", quantile, allowed, "Give lambda u: u**2, say.")
     width = _noise_width(samples, loss, sigma, path)
-    return Objective(
-        loss, None if width is None else jnp.asarray(width, float), path, quantile
-    )
+    # An array: another width is no new program.
+    array = None if width is None else jnp.asarray(width, float)
+    return Objective(loss, array, path, quantile)
 
 
 def _path_of(
@@ -282,58 +271,42 @@ def _path_of(
     path = own if path is None else as_path(path)
     if path is None and score.time_dependent:
         allowed = "the model takes a time, and there is no path"
-        raise_value_error(
-            "path", path, allowed, 'Give path="vp", or fp.Noising(mixture).'
-        )
+        cure = 'Give path="vp", or fp.Noising(mixture).'
+        raise_value_error("path", path, allowed, cure)
     if path is not None and not score.time_dependent:
         allowed = "it takes no time, and there is a path"
-        raise_value_error(
-            "model", model, allowed, "Give timed=True to the network, or no path."
-        )
+        cure = "Give timed=True to the network, or no path."
+        raise_value_error("model", model, allowed, cure)
     # The scaling of a network contains α and σ of its path: it would be trained on data
     # of another size.
     if own is not None and path is not own and not _is_same_path(own, path):
         allowed = "the network was made for another path"
-        raise_value_error(
-            "path", path, allowed, "Give the network this path, or leave it out."
-        )
+        cure = "Give the network this path, or leave it out."
+        raise_value_error("path", path, allowed, cure)
     return path
 
 
 def _noise_width(
     samples: np.ndarray, loss: str, sigma: Real | None, path: Amplitudes | None
 ) -> Real | None:
-    """σ of the denoising loss without a path; None for the other losses and along a
-    path.
-    """
+    """σ of the denoising loss without a path; None in all other cases."""
     denoises_once = path is None and loss == "denoising"
     if sigma is not None:
         if not denoises_once:
-            raise_value_error(
-                "sigma",
-                sigma,
-                "it is for the denoising loss without a path",
-                "Leave it out.",
-            )
+            allowed = "it is for the denoising loss without a path"
+            raise_value_error("sigma", sigma, allowed, "Leave it out.")
         if check_finite_number("sigma", sigma, "Give a positive number.") <= 0:
-            raise_value_error(
-                "sigma",
-                sigma,
-                "it must be positive",
-                "Give a small part of the width of the density.",
-            )
+            cure = "Give a small part of the width of the density."
+            raise_value_error("sigma", sigma, "it must be positive", cure)
         return sigma
     if not denoises_once:
         return None
     # The narrowest coordinate limits the noise: it is blurred first.
     width = CONSTANTS.sigma_fraction * float(samples.std(axis=0).min())
     if not width > 0:
-        raise_value_error(
-            "samples",
-            samples.shape,
-            "one coordinate never changes",
-            "Leave it out, or give sigma.",
-        )
+        allowed = "one coordinate never changes"
+        cure = "Leave it out, or give sigma."
+        raise_value_error("samples", samples.shape, allowed, cure)
     return width
 
 

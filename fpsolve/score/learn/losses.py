@@ -1,9 +1,11 @@
 """Score matching: the error of a score s, up to a constant that does not depend on s.
 With s_p = ∇log p,
 
-    E_p|s - s_p|² = J(s) + E_p|s_p|²,    J(s) = E_p[ |s|² + 2 div s ]                        implicit
-                                              = E_p,v[ |s|² + 2 v·(∇s) v ],  E v vᵀ = 1       sliced
-    E_σ|s - s_σ|² = J(s) + E_σ|s_σ|²,    J(s) = E[ |s(x + σz)|² + 2 s(x + σz)·z/σ ]          denoising
+    E_p|s - s_p|² = J(s) + E_p|s_p|²
+        J(s) = E_p[ |s|² + 2 div s ]                            implicit
+             = E_p,v[ |s|² + 2 v·(∇s) v ],   E v vᵀ = 1         sliced
+    E_σ|s - s_σ|² = J(s) + E_σ|s_σ|²
+        J(s) = E[ |s(x + σz)|² + 2 s(x + σz)·z/σ ]              denoising
 
 x has the density p, z is standard normal, p_σ the density of x + σz and s_σ its score.
 Each loss below is J for one x. The denoising loss takes z and -z together: its variance
@@ -37,10 +39,10 @@ def implicit(score: Score, x: Array) -> Array:
     implicit(lambda x: -x, jnp.asarray([1.0, 2.0]))  # 5 - 4
     ```
     """
-    value, slope = jax.linearize(score, x)
-    return jnp.sum(value**2) + 2 * jnp.trace(
-        jax.vmap(slope)(jnp.eye(x.size, dtype=x.dtype))
-    )
+    # One evaluation of the score serves the derivatives along all axes.
+    value, derivative = jax.linearize(score, x)
+    jacobian = jax.vmap(derivative)(jnp.eye(x.size, dtype=x.dtype))
+    return jnp.sum(value**2) + 2 * jnp.trace(jacobian)
 
 
 def sliced(score: Score, x: Array, direction: Array) -> Array:
@@ -62,8 +64,11 @@ def denoising(score: Score, x: Array, noise: Array, sigma: Scalar) -> Array:
     denoising(lambda x: -x, jnp.ones(2), jnp.asarray([0.3, -1.0]), 0.1)
     ```
     """
-    ahead, behind = score(x + sigma * noise), score(x - sigma * noise)
-    return jnp.sum(ahead**2 + behind**2) / 2 + jnp.sum((ahead - behind) * noise) / sigma
+    ahead = score(x + sigma * noise)
+    behind = score(x - sigma * noise)
+    squares = jnp.sum(ahead**2 + behind**2) / 2
+    # The difference is of order σ, so that the quotient stays bounded as σ goes to 0.
+    return squares + jnp.sum((ahead - behind) * noise) / sigma
 
 
 def noising(

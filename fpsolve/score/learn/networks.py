@@ -1,16 +1,18 @@
-"""Networks for a score s, the gradient of an energy or any vector field. With y = (x -
-c)/ℓ, entry by entry,
+"""Networks for a score s, the gradient of an energy or any vector field. With
+y = (x - c)/ℓ, entry by entry,
 
-    EnergyNetwork    U = Σ_i k_i y_i²/2 + f(y)               s = -∇U       tail "quadratic": |∇f| is bounded
-                     U = (Σ_i k_i y_i² + δ²)^½ + f(y)        s = -∇U       tail "linear": f is bounded
-    VectorNetwork    s = -k y/ℓ + f(y)/ℓ                                   f is bounded
+    EnergyNetwork    s = -∇U
+        U = Σ_i k_i y_i²/2 + f(y)           tail "quadratic": |∇f| is bounded
+        U = (Σ_i k_i y_i² + δ²)^½ + f(y)    tail "linear": f is bounded
+    VectorNetwork    s = -k y/ℓ + f(y)/ℓ    f is bounded
 
-so that every one of them confines. f is a smooth multilayer perceptron, zero before
-training; k, δ are positive and trained, k = d + 1 and δ = 0.1 at first for a linear
-tail, whose covariance is then ℓ² as well; the center c and the scale ℓ `(d,)` are those
-of the samples. Along a noising path, with v = α²ℓ² + σ² and
-y = (x - αc)/√v, both have the score of noised Gaussian data, and f corrects it by what
-is of order one at every noise:
+so that every one of them confines. f is a smooth multilayer perceptron (`perceptron`),
+zero before training; k, δ are positive and trained, k = d + 1 and δ = 0.1 at first for
+a linear tail, whose covariance is then ℓ² as well; the center c and the scale ℓ `(d,)`
+are those of the samples.
+
+Along a noising path, with v = α²ℓ² + σ² and y = (x - αc)/√v, both have the score of
+noised Gaussian data, and f corrects it by what is of order one at every noise:
 
     s = -(x - αc)/v + αℓ/(σ√v) f(y, λ)          VectorNetwork
     U = |y|²/2 + (αℓ̄/σ) f(y, λ)                 EnergyNetwork, ℓ̄ the geometric mean of ℓ
@@ -20,7 +22,7 @@ Below λ = 0.001 the score is that of 0.001. Reference: Karras et al., EDM (Neur
 2022), table 1 (the scaling).
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -36,77 +38,11 @@ from ...potential.leaves import Value, as_leaf, check_point
 from ..constants import CONSTANTS
 from ..noise_path import as_path
 from ..samples.validation import check_key, check_samples
+from .perceptron import Fixed, Perceptron
 
 TAILS = ("quadratic", "linear")
 # functions of λ that are inputs of a network: a free choice, part of the architecture
 LAMBDA_FEATURES = 9
-
-
-class Fixed(eqx.Module):
-    """Arrays that belong to a network and are not trained."""
-
-    value: Any
-
-    def __call__(self) -> Any:
-        """The arrays, as constants to every derivative."""
-        return jax.tree.map(
-            lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf,
-            self.value,
-        )
-
-
-class Perceptron(eqx.Module):
-    """h₁ = silu(W₁ y + T₁ e), h_k = h_(k-1) + silu(W_k h_(k-1) + T_k e), f = W h, or W
-    tanh h where it is `bounded`.
-    """
-
-    layers: tuple[eqx.nn.Linear, ...]
-    times: tuple[eqx.nn.Linear, ...]
-    last: eqx.nn.Linear
-    bounded: bool = eqx.field(static=True)
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int | Literal["scalar"],
-        width: int,
-        depth: int,
-        lambda_features: int,
-        bounded: bool,
-        key: Array,
-    ):
-        keys = iter(jax.random.split(key, 2 * depth + 1))
-        # Residual layers: the first changes the size, the others keep it.
-        sizes = [inputs] + [width] * (depth - 1)
-        self.layers = tuple(
-            eqx.nn.Linear(size, width, key=next(keys)) for size in sizes
-        )
-        self.times = tuple(
-            eqx.nn.Linear(lambda_features, width, use_bias=False, key=next(keys))
-            for _ in range(depth if lambda_features else 0)
-        )
-        last = eqx.nn.Linear(
-            width, outputs, use_bias=outputs != "scalar", key=next(keys)
-        )
-        # f = 0 before training: the score starts as that of the Gaussian part.
-        self.last = jax.tree.map(jnp.zeros_like, last)
-        self.bounded = bounded
-
-    def __call__(self, y: Array, lambda_features: Array | None) -> Array:
-        """f(y, λ), a scalar or `(outputs,)`, of y `(inputs,)` and the functions of λ,
-        if there are any.
-        """
-        shifts = [
-            0.0 if lambda_features is None else time(lambda_features)
-            for time in self.times
-        ]
-        shifts = shifts or [0.0] * len(self.layers)
-        # λ shifts the argument of every layer.
-        h = jax.nn.silu(self.layers[0](y) + shifts[0])
-        for layer, shift in zip(self.layers[1:], shifts[1:], strict=True):
-            h = h + jax.nn.silu(layer(h) + shift)
-        # A bounded f cannot outweigh a linear tail far from the center.
-        return self.last(jnp.tanh(h) if self.bounded else h)
 
 
 class NoiseLevel(NamedTuple):
@@ -190,9 +126,8 @@ class EnergyNetwork(Potential):
         )
         # k = d + 1 gives exp(-|y| sqrt(k)) the covariance 1 in d dimensions, as the
         # Gaussian has.
-        self.log_stiffness = jnp.full(
-            dim, np.log(dim + 1.0) if tail == "linear" else 0.0
-        )
+        log_stiffness = np.log(dim + 1.0) if tail == "linear" else 0.0
+        self.log_stiffness = jnp.full(dim, log_stiffness)
         self.log_softness = jnp.asarray(np.log(CONSTANTS.softness))
         self.tail = tail
         self.timed = timed
@@ -207,23 +142,21 @@ class EnergyNetwork(Potential):
         x = _checked(x, t, self)
         if self.timed:
             noise = _noise(self.path(), t)
-            y = (x - noise.alpha * self.center()) / jnp.sqrt(
-                (noise.alpha * self.scale()) ** 2 + noise.sigma**2
-            )
-            amplitude = (
-                noise.alpha * jnp.exp(jnp.mean(jnp.log(self.scale()))) / noise.sigma
-            )
+            alpha = noise.alpha
+            width = jnp.sqrt((alpha * self.scale()) ** 2 + noise.sigma**2)
+            y = (x - alpha * self.center()) / width
+            geometric_mean = jnp.exp(jnp.mean(jnp.log(self.scale())))
+            amplitude = alpha * geometric_mean / noise.sigma
             return jnp.sum(y**2) / 2 + amplitude * self.network(y, noise.features)
         y = (x - self.center()) / self.scale()
         # Stiffness and softness are exponentials of parameters: positive whatever the
         # optimiser does.
         squares = jnp.sum(jnp.exp(self.log_stiffness) * y**2)
-        tail = (
-            squares / 2
-            if self.tail == "quadratic"
-            else jnp.sqrt(squares + jnp.exp(2 * self.log_softness))
-        )
-        return tail + self.network(y, None)
+        if self.tail == "quadratic":
+            return squares / 2 + self.network(y, None)
+        # δ keeps the root smooth at y = 0.
+        softness = jnp.exp(2 * self.log_softness)
+        return jnp.sqrt(squares + softness) + self.network(y, None)
 
     def score(self, x: Point, t: Scalar | None = None) -> Array:
         """-∇U, `(d,)`."""
@@ -290,13 +223,15 @@ class VectorNetwork(eqx.Module):
         scale = self.scale()
         if self.timed:
             noise = _noise(self.path(), t)
-            width = jnp.sqrt((noise.alpha * scale) ** 2 + noise.sigma**2)
-            y = (x - noise.alpha * center) / width
-            return (
-                noise.alpha * scale / noise.sigma * self.network(y, noise.features) - y
-            ) / width
+            alpha = noise.alpha
+            width = jnp.sqrt((alpha * scale) ** 2 + noise.sigma**2)
+            y = (x - alpha * center) / width
+            correction = alpha * scale / noise.sigma * self.network(y, noise.features)
+            return (correction - y) / width
         y = (x - center) / scale
-        return (self.network(y, None) - jnp.exp(self.log_stiffness) * y) / scale
+        # An exponential of a parameter is positive: the field always points inwards.
+        restoring = jnp.exp(self.log_stiffness) * y
+        return (self.network(y, None) - restoring) / scale
 
     def score(self, x: Point, t: Scalar | None = None) -> Array:
         """The field itself, `(d,)`."""
@@ -350,35 +285,28 @@ def _frame(
     check_integer("depth", depth, 1, "Give the number of layers, 2 say.")
     check_key(key)
     if not isinstance(timed, bool):
-        raise_value_error(
-            "timed",
-            timed,
-            "it must be True or False",
-            "Give True for a score along a noising path.",
-        )
+        cure = "Give True for a score along a noising path."
+        raise_value_error("timed", timed, "it must be True or False", cure)
     if path is not None and not timed:
-        raise_value_error(
-            "path",
-            path,
-            "a network without time has no path",
-            "Give timed=True, or leave the path out.",
-        )
+        allowed = "a network without time has no path"
+        cure = "Give timed=True, or leave the path out."
+        raise_value_error("path", path, allowed, cure)
     shift = as_leaf("center", center, (0, 1))
     length = as_leaf("scale", scale, (0, 1), positive=True)
     # One number serves all coordinates; else there is one for each.
     for name, leaf in (("center", shift), ("scale", length)):
         if leaf.shape not in ((), (1,), (dim,)):
-            raise_value_error(
-                name,
-                leaf.shape,
-                f"it must be a number or ({dim},)",
-                "Give standardised(samples).",
-            )
+            allowed = f"it must be a number or ({dim},)"
+            cure = "Give standardised(samples)."
+            raise_value_error(name, leaf.shape, allowed, cure)
+    # The precision that JAX has now: the parameters are made in it, too.
     dtype = jnp.zeros(()).dtype
-    fixed = (
+    fixed = [
         Fixed(jnp.broadcast_to(leaf, (dim,)).astype(dtype)) for leaf in (shift, length)
-    )
-    return *fixed, Fixed(as_path("vp" if path is None else path) if timed else None)
+    ]
+    if not timed:
+        return *fixed, Fixed(None)
+    return *fixed, Fixed(as_path("vp" if path is None else path))
 
 
 def _checked(
@@ -389,32 +317,25 @@ def _checked(
     """
     check_point(x, network.log_stiffness.shape[0], "as the network has it")
     if network.timed and t is None:
-        raise_value_error(
-            "t",
-            t,
-            "this network belongs to a path and needs the place on it",
-            "Give t = λ, in [0, 1].",
-        )
+        allowed = "this network belongs to a path and needs the place on it"
+        raise_value_error("t", t, allowed, "Give t = λ, in [0, 1].")
     return jnp.asarray(x)
 
 
 def _noise(path: Amplitudes, lam: Scalar | None) -> NoiseLevel:
     """The noise level at λ, or at `lambda_min` if λ is smaller."""
+    # At λ = 0 the logarithm of σ is infinite, and so is its derivative.
     lowest = CONSTANTS.lambda_min
     lam = jnp.maximum(jnp.asarray(lam, dtype=float), lowest)
 
     def log_ratio(lam: Array) -> Array:
         """log(σ/α), finite where α vanishes."""
-        return jnp.log(path.sigma(lam)) - jnp.log(
-            jnp.maximum(path.alpha(lam), CONSTANTS.alpha_min)
-        )
+        alpha = jnp.maximum(path.alpha(lam), CONSTANTS.alpha_min)
+        return jnp.log(path.sigma(lam)) - jnp.log(alpha)
 
     low = log_ratio(jnp.asarray(lowest))
     high = log_ratio(jnp.asarray(1.0))
     # The noise spans orders of magnitude: the logarithm spreads the levels evenly.
     place = (log_ratio(lam) - low) / (high - low)
-    return NoiseLevel(
-        path.alpha(lam),
-        path.sigma(lam),
-        jnp.cos(jnp.pi * place * jnp.arange(LAMBDA_FEATURES)),
-    )
+    features = jnp.cos(jnp.pi * place * jnp.arange(LAMBDA_FEATURES))
+    return NoiseLevel(path.alpha(lam), path.sigma(lam), features)

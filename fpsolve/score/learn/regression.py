@@ -7,7 +7,8 @@ g = Σ_k c_k φ_k with φ = 1, x and random cosines. The samples are divided int
 thirds, and each is once
 
     training      c solves  (E[φφᵀ] + ridge) c = -E[φ s + ∇φ],  for every ridge
-    validation    the ridge is chosen for which the right side, less its standard error, is largest
+    validation    the ridge is chosen for which the right side, less its standard error,
+                  is largest
     test          the right side is evaluated with that c
 
 The test samples were not used to find g, so the estimate errs downwards: by the part of
@@ -75,9 +76,8 @@ def explained_error(
     inputs = jnp.concatenate([residuals.points, residuals.extras], axis=-1)
     weight_key, shift_key, split_key = jax.random.split(key, 3)
     cosines = _draw_cosines(weight_key, shift_key, features, dim, inputs)
-    thirds = jax.random.permutation(split_key, len(inputs))[
-        : len(inputs) // 3 * 3
-    ].reshape(3, -1)
+    order = jax.random.permutation(split_key, len(inputs))
+    thirds = order[: len(inputs) // 3 * 3].reshape(3, -1)
 
     def turn(thirds: Array) -> Array:
         """The explained error of the third of the thirds, when the first trains and the
@@ -88,20 +88,21 @@ def explained_error(
             _part(residuals, inputs, cosines, rows) for rows in thirds
         )
         candidates = _solve_ridges(training, residuals.slopes, cosines)
-        worth = jax.lax.map(
-            lambda c: _lower_bound(
-                _explained(validation, c, residuals.slopes, cosines)
-            ),
-            candidates,
-        )
-        best = candidates[jnp.argmax(worth)]
+
+        def worth(c: Array) -> Array:
+            """How much of the error a ridge explains with confidence."""
+            return _lower_bound(_explained(validation, c, residuals.slopes, cosines))
+
+        best = candidates[jnp.argmax(jax.lax.map(worth, candidates))]
         null = candidates[CONSTANTS.ridges.index(CONSTANTS.null_ridge)]
         return jnp.stack(
             [_explained(test, c, residuals.slopes, cosines) for c in (best, null)]
         )
 
+    # Each third has each role once.
     turns = jnp.stack([jnp.roll(thirds, -k, axis=0) for k in range(3)])
-    values, null_values = jnp.moveaxis(jax.lax.map(turn, turns), 1, 0).reshape(2, -1)
+    explained = jax.lax.map(turn, turns)
+    values, null_values = jnp.moveaxis(explained, 1, 0).reshape(2, -1)
     # A g that is regularised to zero has no scatter: its own deviation would claim an
     # error of exactly zero.
     return values, jnp.maximum(jnp.std(values), jnp.std(null_values))
@@ -113,13 +114,12 @@ def _draw_cosines(
     """Cosines whose lengths are spread over `wave_lengths`, in units of the typical
     distance √d of two samples.
     """
-    lengths = jnp.resize(
-        jnp.asarray(CONSTANTS.wave_lengths, inputs.dtype), (features, 1)
-    )
-    weights = jax.random.normal(
-        weight_key, (features, inputs.shape[-1]), inputs.dtype
-    ) / (jnp.sqrt(dim) * lengths)
-    shifts = jax.random.uniform(shift_key, (features,), inputs.dtype, maxval=2 * jnp.pi)
+    dtype = inputs.dtype
+    # Repeated as often as is needed: about as many cosines of each length.
+    lengths = jnp.resize(jnp.asarray(CONSTANTS.wave_lengths, dtype), (features, 1))
+    normal = jax.random.normal(weight_key, (features, inputs.shape[-1]), dtype)
+    weights = normal / (jnp.sqrt(dim) * lengths)
+    shifts = jax.random.uniform(shift_key, (features,), dtype, maxval=2 * jnp.pi)
     return Cosines(weights, shifts)
 
 
@@ -127,9 +127,9 @@ def _part(residuals: Residuals, inputs: Array, cosines: Cosines, rows: Array) ->
     """The features of the samples `rows`."""
     y = inputs[rows]
     phases = y @ cosines.weights.T + cosines.shifts
-    phi = jnp.concatenate(
-        [jnp.ones_like(y[..., :1]), y, jnp.sqrt(2) * jnp.cos(phases)], -1
-    )
+    one = jnp.ones_like(y[..., :1])
+    waves = jnp.sqrt(2) * jnp.cos(phases)
+    phi = jnp.concatenate([one, y, waves], -1)
     return Part(phi, jnp.sin(phases), residuals.scores[rows])
 
 
@@ -139,16 +139,18 @@ def _stein(part: Part, c: Array, slopes: Array, cosines: Cosines) -> Array:
     features = len(cosines.shifts)
     # the divergence of the linear features
     linear = jnp.sum(jnp.diagonal(c[1 : dim + 1]) * slopes)
-    waves = jnp.sum(cosines.weights[:, :dim] * slopes * c[-features:], axis=1)
+    # that of the cosines
+    weights = cosines.weights[:, :dim]
+    waves = jnp.sum(weights * slopes * c[-features:], axis=1)
     divergence = linear - jnp.sqrt(2) * part.sines @ waves
-    return jnp.mean(
-        jnp.sum((part.phi @ c) * part.scores, axis=-1) + divergence, axis=-1
-    )
+    products = jnp.sum((part.phi @ c) * part.scores, axis=-1)
+    return jnp.mean(products + divergence, axis=-1)
 
 
 def _explained(part: Part, c: Array, slopes: Array, cosines: Cosines) -> Array:
     """-(|g|² + 2 g·s + 2 div g) at every sample, `(k,)`."""
-    squares = jnp.mean(jnp.sum((part.phi @ c) ** 2, axis=-1), axis=-1)
+    g = part.phi @ c
+    squares = jnp.mean(jnp.sum(g**2, axis=-1), axis=-1)
     return -squares - 2 * _stein(part, c, slopes, cosines)
 
 
@@ -156,19 +158,23 @@ def _solve_ridges(training: Part, slopes: Array, cosines: Cosines) -> Array:
     """The coefficients c for every ridge, `(ridges, 1 + p + features, d)`."""
     phi = training.phi.reshape(-1, training.phi.shape[-1])
     zero = jnp.zeros((phi.shape[-1], len(slopes)), phi.dtype)
-    # The mean of g·s + div g is linear in c; its derivative is the right side E[φ s +
-    # ∇φ].
-    right = jax.grad(lambda c: jnp.mean(_stein(training, c, slopes, cosines)))(zero)
+
+    def mean_stein(c: Array) -> Array:
+        return jnp.mean(_stein(training, c, slopes, cosines))
+
+    # It is linear in c; its derivative is the right side E[φ s + ∇φ].
+    right = jax.grad(mean_stein)(zero)
     # One diagonalisation serves every ridge.
     levels, axes = jnp.linalg.eigh(phi.T @ phi / len(phi))
 
     def solve(ridge: Array) -> Array:
         # Eigenvalues that are zero come out negative by rounding.
-        return -axes @ ((axes.T @ right) / (jnp.maximum(levels, 0) + ridge)[:, None])
+        damped = (jnp.maximum(levels, 0) + ridge)[:, None]
+        return -axes @ ((axes.T @ right) / damped)
 
     return jax.lax.map(solve, jnp.asarray(CONSTANTS.ridges, phi.dtype))
 
 
 def _lower_bound(values: Array) -> Array:
-    """The mean less its standard error: noise alone does not make a ridge look better."""
+    """The mean less its standard error: no ridge looks better by noise alone."""
     return jnp.mean(values) - jnp.std(values) / np.sqrt(len(values))

@@ -11,6 +11,7 @@ Reference: Polyak and Juditsky, SIAM J. Control Optim. 30 (1992) 838 (averages o
 iterates).
 """
 
+import functools
 import hashlib
 import io
 from collections.abc import Callable
@@ -32,14 +33,13 @@ from ..constants import CONSTANTS
 from ..fields import as_score
 from .error import stratified_lambdas
 from .losses import denoising, implicit, noising, sliced
-from .networks import Fixed
+from .perceptron import Fixed
 
 # steps in one call of the program, after which the loss is checked: a free choice
 CHUNK = 200
 ROWS = 512  # samples at a time in the mean over all: bounds the memory
 # steps at which two optimisers are compared: a free choice
 COUNTS = (0, 1, 10, 100, 1000, 10_000, 100_000)
-
 
 # of a model, a batch and a key: `Objective`, or that of another training
 Loss = Callable[[Any, Array, Array], Array]
@@ -63,21 +63,21 @@ class Objective(eqx.Module):
             return jnp.mean(jax.vmap(lambda x: implicit(score, x))(x))
         if self.loss == "sliced":
             signs = jax.random.rademacher(noise_key, x.shape, x.dtype)
-            return jnp.mean(jax.vmap(lambda x, v: sliced(score, x, v))(x, signs))
+            losses = jax.vmap(lambda x, v: sliced(score, x, v))(x, signs)
+            return jnp.mean(losses)
         noise = jax.random.normal(noise_key, x.shape, x.dtype)
         # One level of noise, or all levels of a path.
         if self.path is None:
-            return jnp.mean(
-                jax.vmap(lambda x, z: denoising(score, x, z, self.sigma))(x, noise)
-            )
+            losses = jax.vmap(lambda x, z: denoising(score, x, z, self.sigma))(x, noise)
+            return jnp.mean(losses)
         lam = stratified_lambdas(lambda_key, len(x), x.dtype)
         # Another distribution of λ is a quantile function of uniform numbers.
-        lam = lam if self.quantile is None else jnp.asarray(self.quantile(lam), x.dtype)
+        if self.quantile is not None:
+            lam = jnp.asarray(self.quantile(lam), x.dtype)
         alpha = jnp.asarray(self.path.alpha(lam), x.dtype)
         sigma = jnp.asarray(self.path.sigma(lam), x.dtype)
-        return jnp.mean(
-            jax.vmap(lambda *each: noising(score, *each))(x, noise, lam, alpha, sigma)
-        )
+        each_loss = jax.vmap(lambda *each: noising(score, *each))
+        return jnp.mean(each_loss(x, noise, lam, alpha, sigma))
 
 
 class Training(eqx.Module):
@@ -93,9 +93,7 @@ class Training(eqx.Module):
 
 
 def trainable(model: Any) -> tuple[Any, Any]:
-    """The parameters of a model, every array of floats that is not `Fixed`, and the
-    rest.
-    """
+    """The parameters of a model, all arrays of floats not in `Fixed`, and the rest."""
 
     def is_fixed(leaf: object) -> bool:
         return isinstance(leaf, Fixed)
@@ -108,13 +106,13 @@ def trainable(model: Any) -> tuple[Any, Any]:
 
 def begin(parameters: Any, optimiser: optax.GradientTransformation) -> Training:
     """The state before the first step."""
-    losses = jnp.zeros(CHUNK, jnp.result_type(*jax.tree.leaves(parameters)))
+    dtype = jnp.result_type(*jax.tree.leaves(parameters))
     return Training(
-        parameters,
-        parameters,
-        optimiser.init(parameters),
-        jnp.asarray(0, jnp.int32),
-        losses,
+        parameters=parameters,
+        average=parameters,
+        optimiser=optimiser.init(parameters),
+        step=jnp.asarray(0, jnp.int32),
+        losses=jnp.zeros(CHUNK, dtype),
     )
 
 
@@ -127,7 +125,8 @@ def advance(
 
     def step(k: Array, state: Training) -> Training:
         batch_key, loss_key = jax.random.split(jax.random.fold_in(key, state.step))
-        x = samples[jax.random.randint(batch_key, (batch,), 0, len(samples))]
+        rows = jax.random.randint(batch_key, (batch,), 0, len(samples))
+        x = samples[rows]
 
         def loss(parameters: Any) -> Array:
             return objective(eqx.combine(parameters, rest), x, loss_key)
@@ -142,14 +141,13 @@ def advance(
         )
         # The average forgets quickly at first: the first parameters are far from the
         # last ones.
-        memory = jnp.minimum(
-            ema, (1 + state.step) / (CONSTANTS.ema_warmup + state.step)
-        )
-        average = jax.tree.map(
-            lambda a, p: a + (1 - memory).astype(p.dtype) * (p - a),
-            state.average,
-            parameters,
-        )
+        warmup = (1 + state.step) / (CONSTANTS.ema_warmup + state.step)
+        memory = jnp.minimum(ema, warmup)
+
+        def averaged(a: Array, p: Array) -> Array:
+            return a + (1 - memory).astype(p.dtype) * (p - a)
+
+        average = jax.tree.map(averaged, state.average, parameters)
         losses = state.losses.at[k].set(value.astype(state.losses.dtype))
         return Training(parameters, average, optimiser_state, state.step + 1, losses)
 
@@ -162,9 +160,12 @@ def mean_loss(model: Any, objective: Objective, samples: Array, key: Array) -> A
     left out.
     """
     rows = min(ROWS, len(samples))
-    parts = samples[: len(samples) // rows * rows].reshape(-1, rows, samples.shape[1])
+    whole = samples[: len(samples) // rows * rows]
+    parts = whole.reshape(-1, rows, samples.shape[1])
     keys = jax.random.split(key, len(parts))
-    return jnp.mean(jax.lax.map(lambda each: objective(model, *each), (parts, keys)))
+    # One block after another: the derivatives of all samples may not fit into memory.
+    losses = jax.lax.map(lambda each: objective(model, *each), (parts, keys))
+    return jnp.mean(losses)
 
 
 class TrainingCheckpoint:
@@ -200,9 +201,12 @@ class TrainingCheckpoint:
         arrays: dict[str, Any] = {
             f"leaf_{k}": _raw(leaf) for k, leaf in enumerate(jax.tree.leaves(state))
         }
-        write_atomically(
-            self._file, lambda file: np.savez(file, history=history, **arrays)
-        )
+
+        def write(file: Any) -> None:
+            np.savez(file, history=history, **arrays)
+
+        # A process that dies while it writes leaves the last state intact.
+        write_atomically(self._file, write)
 
 
 def fingerprint(
@@ -225,21 +229,16 @@ def fingerprint(
     value, gradient = _first_loss(parameters, rest, objective, samples[:8], key)
     start = optimiser.init(parameters)
 
-    def is_step_count(leaf: Any) -> bool:
-        return (
-            eqx.is_array(leaf)
-            and leaf.ndim == 0
-            and jnp.issubdtype(leaf.dtype, jnp.integer)
-        )
+    def at_step(leaf: Any, n: int) -> Any:
+        """The leaf of an optimiser's state, with every count of steps set to n."""
+        is_number = eqx.is_array(leaf) and leaf.ndim == 0
+        if is_number and jnp.issubdtype(leaf.dtype, jnp.integer):
+            return jnp.full_like(leaf, n)
+        return leaf
 
     updates = []
     for count in COUNTS:
-        later = jax.tree.map(
-            lambda leaf, n=count: (
-                jnp.full_like(leaf, n) if is_step_count(leaf) else leaf
-            ),
-            start,
-        )
+        later = jax.tree.map(functools.partial(at_step, n=count), start)
         updates.append(optimiser.update(gradient, later, parameters)[0])
     return {
         "model": _digest(parameters, jax.tree.structure(model).num_leaves),
@@ -256,9 +255,11 @@ def _first_loss(
     parameters: Any, rest: Any, objective: Objective, samples: Array, key: Array
 ) -> tuple[Array, Any]:
     """The loss of the first parameters and its gradient."""
-    return jax.value_and_grad(lambda p: objective(eqx.combine(p, rest), samples, key))(
-        parameters
-    )
+
+    def loss(parameters: Any) -> Array:
+        return objective(eqx.combine(parameters, rest), samples, key)
+
+    return jax.value_and_grad(loss)(parameters)
 
 
 def _digest(*trees: Any) -> str:
@@ -272,17 +273,14 @@ def _digest(*trees: Any) -> str:
 def _raw(leaf: Scalar) -> np.ndarray:
     """An array as numpy; of a random key its words, which numpy can store."""
     leaf = jnp.asarray(leaf)
-    return np.asarray(
-        jax.random.key_data(leaf)
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        else leaf
-    )
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf)
 
 
 def _like(leaf: Array, kept: np.ndarray) -> Array:
     """What was stored, in the type of `leaf`: the inverse of `_raw`."""
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(
-            jnp.asarray(kept), impl=jax.random.key_impl(leaf)
-        )
+        implementation = jax.random.key_impl(leaf)
+        return jax.random.wrap_key_data(jnp.asarray(kept), impl=implementation)
     return jnp.asarray(kept, leaf.dtype)

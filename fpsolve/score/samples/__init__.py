@@ -1,6 +1,4 @@
-"""Statistics of samples: the spectral gap, path costs, distances between sets of
-samples.
-"""
+"""Statistics of samples: the spectral gap, path costs, distances of two sets."""
 
 from .costs import SampledCosts as SampledCosts
 from .costs import sampled_costs as sampled_costs

@@ -4,19 +4,23 @@ sampler that follows from it.
 At places λ in (0, 1], on x = α x₀ + σ N with x₀ the data and N standard normal, with
 the score s(x, λ):
 
-    gap          of the Langevin process of p_λ at D = 1, by `sampled_gap`: an upper bound
-    score        E|∂_λ s|²
-    velocity     E|v|²,     v = (α'/α) x - (g²/2) s,  g² = (σ²)' - 2 (α'/α) σ²,   of the probability flow
-    bending      E|dε/dλ|², ε = -σ s, along the flow dx = v dλ
+    gap         of the Langevin process of p_λ at D = 1: an upper bound (`sampled_gap`)
+    score       E|∂_λ s|²
+    velocity    E|v|²,  v = (α'/α) x - (g²/2) s,  g² = (σ²)' - 2 (α'/α) σ²,
+                of the probability flow
+    bending     E|dε/dλ|²,  ε = -σ s,  along the flow dx = v dλ
 
 and √g of theorem T21, the cost of a step of λ. Steps of equal ∫ √g dλ are optimal for
 the quantity that it measures:
 
-    "score"         (E|∂_λ s|²)^½ / gap^(3/2)       the lag of Langevin dynamics behind p_λ
-    "lag"           (E|v|²/gap)^½                   the same from above, but never above "score"
-    "wasserstein"   (E|v|²)^½                       the length of the path, least work
-    "bending"       (κ' (E|dε/dλ|²)^½)^½, κ = σ/α   the error of DDIM, Euler steps of dy/dκ = ε, y = x/α
-    "work"          σ (E|∂_λ s|²)^½                 the work of a Langevin corrector of velocity σ
+    "score"        (E|∂_λ s|²)^½ / gap^(3/2)   the lag of Langevin dynamics behind p_λ
+    "lag"          (E|v|²/gap)^½               the same from above,
+                                               but never above "score"
+    "wasserstein"  (E|v|²)^½                   the length of the path, least work
+    "bending"      (κ' (E|dε/dλ|²)^½)^½        the error of DDIM: Euler steps of
+                   κ = σ/α                     dy/dκ = ε, y = x/α
+    "work"         σ (E|∂_λ s|²)^½             the work of a Langevin corrector
+                                               of velocity σ
 
 E|.|² is a sum over the d coordinates. References: theorem T21; Song, Meng and Ermon
 (ICLR 2021), eq. 14; Williams et al., arXiv 2412.07877 (work).
@@ -71,11 +75,9 @@ class SampledCosts(eqx.Module):
             return self.sigma * jnp.sqrt(self.score)
         if kind == "lag":
             return jnp.sqrt(self.velocity / self.gap)
-        return (
-            jnp.sqrt(self.velocity)
-            if kind == "wasserstein"
-            else jnp.sqrt(self.ratio * jnp.sqrt(self.bending))
-        )
+        if kind == "wasserstein":
+            return jnp.sqrt(self.velocity)
+        return jnp.sqrt(self.ratio * jnp.sqrt(self.bending))
 
     def steps(self, kind: str = "score") -> Callable[[Amplitudes, Count], Array]:
         """A function of path and number of steps, as `linear_steps` is, whose steps
@@ -84,7 +86,11 @@ class SampledCosts(eqx.Module):
         """
         # The logarithm: √g spans orders of magnitude along a path, and stays positive.
         log_costs = jnp.log(self.cost(kind))
-        return cost_steps(lambda lam: jnp.exp(jnp.interp(lam, self.lambdas, log_costs)))
+
+        def cost(lam: Array) -> Array:
+            return jnp.exp(jnp.interp(lam, self.lambdas, log_costs))
+
+        return cost_steps(cost)
 
 
 class Speeds(NamedTuple):
@@ -145,37 +151,34 @@ def sampled_costs(
     array = check_samples(samples)
     check_key(key)
     places = _check_lambdas(lambdas)
-    copies = check_integer(
-        "copies", copies, 1, "Give how many noisy copies of each sample to make."
-    )
+    cure = "Give how many noisy copies of each sample to make."
+    copies = check_integer("copies", copies, 1, cure)
     data = jnp.repeat(jnp.asarray(array, dtype=float), copies, axis=0)
     # Copies of one datum are not independent draws: they are one group of
     # `sampled_gap`.
     groups = np.repeat(np.arange(len(array)), copies) if copies > 1 else None
+    # A few samples find a wrong score before the long computation.
     check_output("score", field, data[:16], 1.0)
     rows = []
     for k, lam in enumerate(jnp.asarray(places, dtype=float)):
         noise_key, gap_key = jax.random.split(jax.random.fold_in(key, k))
         # The same data at every place, with new noise.
-        x = path.alpha(lam) * data + path.sigma(lam) * jax.random.normal(
-            noise_key, data.shape
-        )
+        noise = jax.random.normal(noise_key, data.shape)
+        x = path.alpha(lam) * data + path.sigma(lam) * noise
         gap = sampled_gap(x, key=gap_key, features=features, groups=groups)
-        rows.append((lam, gap.value, gap.error, *_speeds(field, path, x, lam)))
+        speeds = _speeds(field, path, x, lam)
+        rows.append((lam, gap.value, gap.error, *speeds))
     return SampledCosts(*jnp.asarray(rows).T)
 
 
 def _check_lambdas(lambdas: Numbers) -> np.ndarray:
-    """The places `(L,)` as numpy. **Raises** `ValueError` unless they ascend in (0, 1]."""
+    """The places `(L,)`. **Raises** `ValueError` unless they ascend in (0, 1]."""
     cure = "Give jnp.linspace(0.05, 1, 12), say."
     places = check_numbers("lambdas", lambdas, "they must be numbers", cure)
     is_list = places.ndim == 1 and len(places) > 0
-    if not (
-        is_list
-        and np.all(places > 0)
-        and np.all(places <= 1)
-        and np.all(np.diff(places) > 0)
-    ):
+    # Written so that places that are not numbers are refused, too.
+    in_range = is_list and np.all(places > 0) and np.all(places <= 1)
+    if not in_range or not np.all(np.diff(places) > 0):
         raise_value_error("lambdas", lambdas, "they must ascend in (0, 1]", cure)
     return places
 
@@ -192,17 +195,21 @@ def _speeds(
 
     alpha, alpha_rate = with_rate(path.alpha)
     sigma, sigma_rate = with_rate(path.sigma)
-    half_variance_rate = sigma * sigma_rate - alpha_rate / alpha * sigma**2  # g²/2
+    # g²/2 and κ', without a derivative of σ² or of σ/α.
+    half_variance_rate = sigma * sigma_rate - alpha_rate / alpha * sigma**2
     ratio = (sigma_rate - sigma * alpha_rate / alpha) / alpha
 
     def squares(x: Array) -> Array:
         """|∂_λ s|², |v|² and |dε/dλ|² at one sample."""
         s, s_rate = with_rate(lambda lam: score(x, lam))
         v = alpha_rate / alpha * x - half_variance_rate * s
+        # The derivative along the flow: at fixed x, and by the motion of x.
         transported = jax.jvp(lambda x: score(x, lam), (x,), (v,))[1]
         bend = sigma_rate * s + sigma * (s_rate + transported)
-        return jnp.stack([jnp.sum(s_rate**2), jnp.sum(v**2), jnp.sum(bend**2)])
+        parts = (s_rate, v, bend)
+        return jnp.stack([jnp.sum(part**2) for part in parts])
 
     # In batches: the derivatives of a network need much memory.
-    means = jnp.mean(jax.lax.map(squares, samples, batch_size=BATCH), axis=0)
+    all_squares = jax.lax.map(squares, samples, batch_size=BATCH)
+    means = jnp.mean(all_squares, axis=0)
     return Speeds(means[0], means[1], means[2], ratio, sigma)

@@ -1,8 +1,10 @@
 """Functions of a sample among which the slowest observable is sought.
 
-    φ_j(x) = tanh(w_j·x + b_j),  j = 1..m        φ_{m+k}(x) = v_k·x,  k = 1..l        x (d,)
-    f = Σ_j a_j φ_j       E|∇f|² = aᵀK a,  K = E[φ'φ'ᵀ] ∘ (W Wᵀ)       Var f = aᵀC a,  C = Cov φ
-    min_a  aᵀK a / aᵀC a        the least eigenvalue of K a = μ C a
+    φ_j(x) = tanh(w_j·x + b_j),  j = 1..m    φ_{m+k}(x) = v_k·x,  k = 1..l    x (d,)
+    f = Σ_j a_j φ_j
+    E|∇f|² = aᵀK a,  K = E[φ'φ'ᵀ] ∘ (W Wᵀ)
+    Var f = aᵀC a,   C = Cov φ
+    min_a  aᵀK a / aᵀC a    the least eigenvalue of K a = μ C a
 
 Functions of projections ("ridge functions") need no gradient of size d for each
 feature: K is the Gram matrix of their derivatives times that of the directions, both (m
@@ -46,23 +48,22 @@ class RidgeFunctions(eqx.Module):
     def values(self, samples: Array) -> Array:
         """φ at every sample, (n, m + l)."""
         arguments = samples @ self.weights.T + self.offsets
-        activated = (
-            jnp.tanh(arguments) if self.activation == "tanh" else jnp.cos(arguments)
-        )
-        return jnp.concatenate([activated, samples @ self.directions.T], axis=1)
+        activation = jnp.tanh if self.activation == "tanh" else jnp.cos
+        linear = samples @ self.directions.T
+        return jnp.concatenate([activation(arguments), linear], axis=1)
 
     def gradient_products(self, samples: Array) -> Array:
         """K = E[∇φ·∇φ], (m + l, m + l)."""
         derivatives = self._derivatives(samples)
         directions = self._all_directions()
-        return derivatives.T @ derivatives / len(samples) * (directions @ directions.T)
+        of_derivatives = derivatives.T @ derivatives / len(samples)
+        return of_derivatives * (directions @ directions.T)
 
     def squared_gradients(self, samples: Array, coefficients: Array) -> Array:
         """|∇f|² of f = a·φ at every sample, (n,)."""
-        return jnp.sum(
-            ((self._derivatives(samples) * coefficients) @ self._all_directions()) ** 2,
-            axis=1,
-        )
+        weighted = self._derivatives(samples) * coefficients
+        gradients = weighted @ self._all_directions()
+        return jnp.sum(gradients**2, axis=1)
 
     def as_ridges(self) -> "RidgeFunctions":
         """The functions themselves: all their parameters are free."""
@@ -71,13 +72,12 @@ class RidgeFunctions(eqx.Module):
     def _derivatives(self, samples: Array) -> Array:
         """The derivatives of the functions along their own directions, (n, m + l)."""
         arguments = samples @ self.weights.T + self.offsets
-        activated = (
-            1 - jnp.tanh(arguments) ** 2
-            if self.activation == "tanh"
-            else -jnp.sin(arguments)
-        )
+        if self.activation == "tanh":
+            derivatives = 1 - jnp.tanh(arguments) ** 2
+        else:
+            derivatives = -jnp.sin(arguments)
         linear = jnp.ones((len(samples), len(self.directions)), samples.dtype)
-        return jnp.concatenate([activated, linear], axis=1)
+        return jnp.concatenate([derivatives, linear], axis=1)
 
     def _all_directions(self) -> Array:
         """W and V, (m + l, d)."""
@@ -104,20 +104,24 @@ class CustomFeatures(eqx.Module):
             jacobians = jax.vmap(jax.jacrev(self))(block)
             return jnp.einsum("nid,njd->ij", jacobians, jacobians)
 
+        def add_block(total: Array, block: Array) -> tuple[Array, None]:
+            return total + block_sum(block), None
+
         # The Jacobians of all samples, (n, m, d), need not fit into memory: they are
-        # summed block by block.
+        # summed block by block. The last block is shorter and is the start of the sum.
         whole = len(samples) // BATCH * BATCH
         blocks = samples[:whole].reshape(-1, BATCH, samples.shape[1])
-        total = block_sum(samples[whole:])
-        return jax.lax.scan(
-            lambda total, block: (total + block_sum(block), None), total, blocks
-        )[0] / len(samples)
+        total, _ = jax.lax.scan(add_block, block_sum(samples[whole:]), blocks)
+        return total / len(samples)
 
     def squared_gradients(self, samples: Array, coefficients: Array) -> Array:
         """|∇f|² of f = a·φ at every sample, (n,)."""
 
+        def value(x: Array) -> Array:
+            return self(x) @ coefficients
+
         def squared_gradient(x: Array) -> Array:
-            return jnp.sum(jax.grad(lambda x: self(x) @ coefficients)(x) ** 2)
+            return jnp.sum(jax.grad(value)(x) ** 2)
 
         return jax.lax.map(squared_gradient, samples, batch_size=BATCH)
 
@@ -144,19 +148,16 @@ class LineSplines(eqx.Module):
             (self.knots, self.spacing, self.covariance)
         )
         units = standardise(self.directions, covariance)
-        weights = (
-            units[:, None, :] / spacing[:, None, None] * jnp.ones_like(knots)[..., None]
-        )
+        steep = units[:, None, :] / spacing[:, None, None]
+        # All knots of one direction have the same weights.
+        weights = steep * jnp.ones_like(knots)[..., None]
+        weights = weights.reshape(-1, units.shape[1])
         offsets = -knots / spacing[:, None]
-        return RidgeFunctions(
-            weights.reshape(-1, units.shape[1]), offsets.reshape(-1), units
-        )
+        return RidgeFunctions(weights, offsets.reshape(-1), units)
 
 
 def standardise(directions: Array, covariance: Array) -> Array:
-    """Directions (k, d), each divided by the standard deviation of the projection on
-    it.
-    """
+    """Directions (k, d), each divided by the standard deviation along it."""
     variances = jnp.sum((directions @ covariance) * directions, axis=1, keepdims=True)
     # A direction in which the samples do not vary stays as it is, instead of being
     # divided by zero.
@@ -170,10 +171,13 @@ def line_splines(directions: Array, samples: Array, knots: int) -> LineSplines:
     spread = covariance(samples)
     projections = samples @ standardise(directions, spread).T
     tail = CONSTANTS.tail_quantile
-    ends = jnp.quantile(projections, jnp.array([tail, 1 - tail], samples.dtype), axis=0)
+    fractions = jnp.array([tail, 1 - tail], samples.dtype)
+    ends = jnp.quantile(projections, fractions, axis=0)
     # All samples may have one projection: a length of 1 then avoids a spacing of zero.
     lengths = jnp.where(ends[1] > ends[0], ends[1] - ends[0], 1)
-    places = ends[0][:, None] + lengths[:, None] * (jnp.arange(knots) + 0.5) / knots
+    # In the middles of equal parts.
+    middles = jnp.arange(knots) + 0.5
+    places = ends[0][:, None] + lengths[:, None] * middles / knots
     return LineSplines(directions, places, lengths / knots, spread)
 
 
@@ -187,9 +191,8 @@ def linear_features(samples: Array) -> RidgeFunctions:
     """The coordinates x themselves."""
     d = samples.shape[1]
     no_weights = jnp.zeros((0, d), samples.dtype)
-    return RidgeFunctions(
-        no_weights, jnp.zeros(0, samples.dtype), jnp.eye(d, dtype=samples.dtype)
-    )
+    no_offsets = jnp.zeros(0, samples.dtype)
+    return RidgeFunctions(no_weights, no_offsets, jnp.eye(d, dtype=samples.dtype))
 
 
 def network_features(
@@ -202,11 +205,15 @@ def network_features(
     others = directions[1:]
     d = directions.shape[1]
     units = standardise(others, covariance(samples))
-    drawn = samples[jax.random.randint(place_key, (len(others),), 0, len(samples))]
+    rows = jax.random.randint(place_key, (len(others),), 0, len(samples))
+    drawn = samples[rows]
     places = jnp.sum(drawn * units, axis=1)
-    bounds = (CONSTANTS.steepness_min, CONSTANTS.steepness_max)
     steepness = jax.random.uniform(
-        steepness_key, (len(others),), samples.dtype, *bounds
+        steepness_key,
+        (len(others),),
+        samples.dtype,
+        CONSTANTS.steepness_min,
+        CONSTANTS.steepness_max,
     )
     first = line_splines(directions[:1], samples, knots).as_ridges()
     # x itself is added: the slowest function of a Gaussian is linear.
@@ -242,8 +249,11 @@ def independent_directions(samples: Array) -> Array:
     variances, axes = jnp.linalg.eigh(covariance(samples))
     # Directions whose variance is rounding are zeros, not noise that is blown up to
     # variance 1.
-    varies = variances > len(variances) * jnp.finfo(samples.dtype).eps * variances[-1]
-    whiten = jnp.where(varies, axes / jnp.sqrt(jnp.where(varies, variances, 1)), 0)
+    rounding = len(variances) * jnp.finfo(samples.dtype).eps
+    varies = variances > rounding * variances[-1]
+    # The inner `where` keeps the root of a negative variance out.
+    deviations = jnp.sqrt(jnp.where(varies, variances, 1))
+    whiten = jnp.where(varies, axes / deviations, 0)
     white = (samples - jnp.mean(samples, axis=0)) @ whiten
 
     def fixed_point(rotation: Array, _: Any) -> tuple[Array, None]:
@@ -251,10 +261,8 @@ def independent_directions(samples: Array) -> Array:
         is orthogonal.
         """
         activated = jnp.tanh(white @ rotation.T)
-        moved = (
-            activated.T @ white / len(white)
-            - jnp.mean(1 - activated**2, axis=0)[:, None] * rotation
-        )
+        derivatives = jnp.mean(1 - activated**2, axis=0)[:, None]
+        moved = activated.T @ white / len(white) - derivatives * rotation
         left, _, right = jnp.linalg.svd(moved)
         return left @ right, None
 

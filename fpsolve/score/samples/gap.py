@@ -1,7 +1,8 @@
 """The spectral gap from samples alone, in any dimension: an upper bound with its
 standard error.
 
-    Δ = min_f D E_p|∇f|² / Var_p f  ≤  R(f) = D E_p|∇f|² / Var_p f        for any f (theorem T5)
+    Δ = min_f D E_p|∇f|² / Var_p f                                  (theorem T5)
+    Δ ≤ R(f) = D E_p|∇f|² / Var_p f    for any f
 
 The samples are divided into two halves, and every half has two turns (two-fold
 cross-fitting):
@@ -128,18 +129,13 @@ def sampled_gap(
     """
     array = check_enough(samples)
     check_key(key)
-    check_positive(
-        "diffusion", diffusion, "Give the diffusion constant of the process."
-    )
-    if not (
-        features is None
-        or callable(features)
-        or (isinstance(features, str) and features in FAMILIES)
-    ):
+    cure = "Give the diffusion constant of the process."
+    check_positive("diffusion", diffusion, cure)
+    is_family = isinstance(features, str) and features in FAMILIES
+    if features is not None and not callable(features) and not is_family:
         allowed = f"it must be a function, None or one of {', '.join(FAMILIES)}"
-        raise_value_error(
-            "features", features, allowed, "Give None, which tries them all."
-        )
+        cure = "Give None, which tries them all."
+        raise_value_error("features", features, allowed, cure)
     groups_of_samples = _number_groups(groups, len(array))
     if callable(features):
         _check_features(features, array)
@@ -152,18 +148,14 @@ def sampled_gap(
     choices: list[Choice] = []
     quotients: list[Quotient] = []
     for k, fold in enumerate(division.folds):
-        choice = search(
-            x[fold.training],
-            x[fold.validation],
-            features,
-            jax.random.fold_in(search_key, k),
-        )
-        ranks = division.group_ranks[fold.test]
+        fold_key = jax.random.fold_in(search_key, k)
+        choice = search(x[fold.training], x[fold.validation], features, fold_key)
         choices.append(choice)
+        # Ranks ascend: less the first one they number the groups of the half from 0.
+        ranks = division.group_ranks[fold.test]
+        groups_of_test = jnp.asarray(ranks - ranks[0])
         quotients.append(
-            rayleigh_quotient(
-                choice.observable, x[fold.test], jnp.asarray(ranks - ranks[0])
-            )
+            rayleigh_quotient(choice.observable, x[fold.test], groups_of_test)
         )
     value = (quotients[0].value + quotients[1].value) / 2
     error = jnp.hypot(quotients[0].error, quotients[1].error) / 2
@@ -188,16 +180,11 @@ def check_enough(samples: Numbers, numbers: int | None = None) -> np.ndarray:
         allowed = (
             f"they are too few to fit {fitted} coefficients, it takes {needed} at least"
         )
-        raise_value_error(
-            "len(samples)",
-            len(array),
-            allowed,
-            "Give more samples, or fewer coordinates or features.",
-        )
+        cure = "Give more samples, or fewer coordinates or features."
+        raise_value_error("len(samples)", len(array), allowed, cure)
     if not np.any(np.ptp(array, axis=0) > 0):
-        raise_value_error(
-            "samples", samples, "they are all the same", "Give draws of a density."
-        )
+        cure = "Give draws of a density."
+        raise_value_error("samples", samples, "they are all the same", cure)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
@@ -208,11 +195,8 @@ def _check_features(features: Formula, array: np.ndarray) -> None:
     # A thousand samples, evenly spread, are enough to find a bad function.
     some = jnp.asarray(array[:: max(1, len(array) // 1000)])
     shape = jax.eval_shape(lambda x: jnp.asarray(features(x)), some[0])
-    if (
-        shape.ndim != 1
-        or shape.shape[0] == 0
-        or not jnp.issubdtype(shape.dtype, jnp.floating)
-    ):
+    is_vector = shape.ndim == 1 and shape.shape[0] > 0
+    if not is_vector or not jnp.issubdtype(shape.dtype, jnp.floating):
         allowed = (
             f"it returns {shape.dtype} of shape {shape.shape}, it must be real (m,)"
         )
@@ -227,17 +211,11 @@ def _check_features(features: Formula, array: np.ndarray) -> None:
         )
         raise_value_error("features", features, allowed, "Return finite numbers.")
     # Relative to its size: a feature that varies by rounding only is constant.
-    if not np.any(
-        np.ptp(values, axis=0)
-        > CONSTANTS.constant_feature * np.max(np.abs(values), axis=0)
-    ):
+    rounding = CONSTANTS.constant_feature * np.max(np.abs(values), axis=0)
+    if not np.any(np.ptp(values, axis=0) > rounding):
         allowed = "every feature is constant over the samples"
-        raise_value_error(
-            "features",
-            features,
-            allowed,
-            "Return functions that vary, as x itself does.",
-        )
+        cure = "Return functions that vary, as x itself does."
+        raise_value_error("features", features, allowed, cure)
 
 
 def _number_groups(groups: Numbers | None, n: int) -> np.ndarray:
@@ -249,9 +227,8 @@ def _number_groups(groups: Numbers | None, n: int) -> np.ndarray:
     cure = "Give one integer a sample."
     array = check_numbers("groups", groups, "they must be integers (n,)", cure)
     if array.shape != (n,) or not np.issubdtype(array.dtype, np.integer):
-        raise_value_error(
-            "groups", groups, f"they must be {n} integers, one a sample", cure
-        )
+        allowed = f"they must be {n} integers, one a sample"
+        raise_value_error("groups", groups, allowed, cure)
     names, members = np.unique(array, return_inverse=True)
     cure = "Give smaller groups."
     if len(names) < CONSTANTS.samples_min:
@@ -262,9 +239,8 @@ def _number_groups(groups: Numbers | None, n: int) -> np.ndarray:
     # A large group cannot be divided, and would make the halves unequal.
     largest = int(np.max(np.bincount(members)))
     if largest > CONSTANTS.group_fraction_max * n:
-        raise_value_error(
-            "groups", groups, f"one of them has {largest} of {n} samples", cure
-        )
+        allowed = f"one of them has {largest} of {n} samples"
+        raise_value_error("groups", groups, allowed, cure)
     return members
 
 
@@ -280,9 +256,8 @@ def _divide(members: np.ndarray, key: Array) -> Division:
 
     def cut(most: float) -> int:
         """The last end of a group at or before `most` samples."""
-        return int(
-            samples_before[np.searchsorted(samples_before, most, side="right") - 1]
-        )
+        groups = np.searchsorted(samples_before, most, side="right")
+        return int(samples_before[groups - 1])
 
     half = cut(len(members) / 2)
     # Equal halves: the mean of the two quotients has then the least variance.

@@ -1,7 +1,8 @@
 """Distances between two sets of samples, in any dimension.
 
-    MMD²    E k(x, x') + E k(y, y') - 2 E k(x, y),      k(x, y) = exp(-|x - y|²/(2 h²))
-    Fréchet |μ_a - μ_b|² + tr(C_a + C_b - 2 (C_a^½ C_b C_a^½)^½),      the squared Wasserstein distance of two Gaussians
+    MMD²       E k(x, x') + E k(y, y') - 2 E k(x, y),    k(x, y) = exp(-|x - y|²/(2 h²))
+    Fréchet    |μ_a - μ_b|² + tr(C_a + C_b - 2 (C_a^½ C_b C_a^½)^½),
+               the squared Wasserstein distance of two Gaussians
 
 x, x' are drawn from one density, y, y' from the other, (d,); μ and C are means and
 covariances of feature vectors, (m,). Pairs of a sample with itself are left out: the
@@ -51,9 +52,8 @@ def mmd(samples: Numbers, others: Numbers, *, bandwidth: Real | None = None) -> 
     """
     x, y = _pair("samples", samples, "others", others)
     length = median_distance(x, y) if bandwidth is None else bandwidth
-    check_positive(
-        "bandwidth", length, "Give a length, or None for the median distance."
-    )
+    cure = "Give a length, or None for the median distance."
+    check_positive("bandwidth", length, cure)
     return _mmd(x, y, jnp.asarray(length, x.dtype))
 
 
@@ -62,8 +62,12 @@ def median_distance(samples: Numbers, others: Numbers) -> Array:
     of either; a scalar.
     """
     x, y = _pair("samples", samples, "others", others)
+    # Every k-th sample, with the k that leaves at most so many: -(-n // m) rounds up.
     most = CONSTANTS.median_points
-    both = jnp.concatenate([x[:: -(-len(x) // most)], y[:: -(-len(y) // most)]])
+    some_x = x[:: -(-len(x) // most)]
+    some_y = y[:: -(-len(y) // most)]
+    both = jnp.concatenate([some_x, some_y])
+    # Each pair once, and no sample with itself.
     i, j = np.triu_indices(len(both), 1)
     return jnp.sqrt(jnp.median(_squares(both, both)[i, j]))
 
@@ -104,23 +108,21 @@ def _pair(
         one, other = check_samples(one, name), check_samples(other, other_name)
         if one.shape[1] != other.shape[1]:
             allowed = f"it must have {one.shape[1]} columns, as {name} has"
-            raise_value_error(
-                f"{other_name}.shape",
-                other.shape,
-                allowed,
-                "Compare samples of one space.",
-            )
+            cure = "Compare samples of one space."
+            raise_value_error(f"{other_name}.shape", other.shape, allowed, cure)
     one, other = jnp.asarray(one), jnp.asarray(other)
-    dtype = jnp.result_type(
-        one, other, float if one.dtype == other.dtype == int else one
-    )
+    # Integers of 64 bits become floats; else the wider of the two types is kept.
+    at_least = float if one.dtype == other.dtype == int else one
+    dtype = jnp.result_type(one, other, at_least)
     return one.astype(dtype), other.astype(dtype)
 
 
 def _squares(x: Array, y: Array) -> Array:
     """|x_i - y_j|², (n, m)."""
     # By a product of matrices, whose cancellation can make a small square negative.
-    squares = jnp.sum(x**2, axis=1)[:, None] + jnp.sum(y**2, axis=1) - 2 * x @ y.T
+    x_squares = jnp.sum(x**2, axis=1)[:, None]
+    y_squares = jnp.sum(y**2, axis=1)
+    squares = x_squares + y_squares - 2 * x @ y.T
     return jnp.maximum(squares, 0)
 
 
@@ -141,8 +143,9 @@ def _mmd(x: Array, y: Array, bandwidth: Array) -> Array:
 
     n, m = len(x), len(y)
     # A pair of a sample with itself has the kernel 1: n and m of them are taken off.
-    within = (total(x, x) - n) / (n * (n - 1)) + (total(y, y) - m) / (m * (m - 1))
-    return within - 2 * total(x, y) / (n * m)
+    within_x = (total(x, x) - n) / (n * (n - 1))
+    within_y = (total(y, y) - m) / (m * (m - 1))
+    return within_x + within_y - 2 * total(x, y) / (n * m)
 
 
 @jax.jit
@@ -152,17 +155,16 @@ def _frechet(a: Array, b: Array) -> Array:
     """
     mean_a = jnp.mean(a, axis=0)
     mean_b = jnp.mean(b, axis=0)
-    covariance_a = (a - mean_a).T @ (a - mean_a) / (len(a) - 1)
-    covariance_b = (b - mean_b).T @ (b - mean_b) / (len(b) - 1)
+    centred_a = a - mean_a
+    centred_b = b - mean_b
+    covariance_a = centred_a.T @ centred_a / (len(a) - 1)
+    covariance_b = centred_b.T @ centred_b / (len(b) - 1)
     # Eigenvalues of covariances that are zero come out negative by rounding.
     values, axes = jnp.linalg.eigh(covariance_a)
     sqrt_a = axes * jnp.sqrt(jnp.maximum(values, 0)) @ axes.T
-    common = jnp.sqrt(
-        jnp.maximum(jnp.linalg.eigvalsh(sqrt_a @ covariance_b @ sqrt_a), 0)
-    )
-    distance = (
-        jnp.sum((mean_a - mean_b) ** 2)
-        + jnp.trace(covariance_a + covariance_b)
-        - 2 * jnp.sum(common)
-    )
+    common = jnp.linalg.eigvalsh(sqrt_a @ covariance_b @ sqrt_a)
+    overlap = jnp.sum(jnp.sqrt(jnp.maximum(common, 0)))
+    shift = jnp.sum((mean_a - mean_b) ** 2)
+    distance = shift + jnp.trace(covariance_a + covariance_b) - 2 * overlap
+    # A difference of equal numbers may round to less than zero.
     return jnp.maximum(distance, 0)

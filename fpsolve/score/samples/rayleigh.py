@@ -1,7 +1,8 @@
 """The Rayleigh quotient of a function on samples, and the combination of features that
 minimises it.
 
-    R(f) = E|∇f|² / Var f,   f = Σ_j a_j φ_j:   R = aᵀK a / aᵀC a,   K = E[∇φ·∇φ],   C = Cov φ
+    R(f) = E|∇f|² / Var f
+    f = Σ_j a_j φ_j:    R = aᵀK a / aᵀC a,   K = E[∇φ·∇φ],   C = Cov φ
 
 The least R among the combinations is the least eigenvalue of K a = μ C a. Features with
 parameters of their own are optimised by L-BFGS on the `training` samples, as long as R
@@ -52,9 +53,7 @@ class Quotient(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """An observable that was fitted on training samples, and its R on the validation
-    samples.
-    """
+    """An observable fitted on training samples, and its R on validation samples."""
 
     observable: Observable
     quotient: Array
@@ -84,14 +83,14 @@ def rayleigh_quotient(
     value = jnp.mean(gradients) / variance
     # Delta method: R responds to one sample by r_i. Samples of a group are not
     # independent, so their r_i are summed.
-    influence = jax.ops.segment_sum(
-        (gradients - value * squares) / variance, groups, len(f)
-    )
+    responses = (gradients - value * squares) / variance
+    # As many segments as samples: one program serves any number of groups.
+    influence = jax.ops.segment_sum(responses, groups, len(f))
     return Quotient(value, jnp.sqrt(jnp.sum(influence**2)) / len(f))
 
 
 def minimise_rayleigh(features: Features, samples: Array) -> Observable:
-    """The f of least quotient on the samples, among the combinations of the features."""
+    """The f of least quotient on the samples among combinations of the features."""
     moments = feature_moments(features, samples)
     coefficients = least_eigenvector(moments.covariance, moments.gradients)
     return Observable(features, coefficients, coefficients @ moments.means)
@@ -108,20 +107,20 @@ def feature_moments(features: Features, samples: Array) -> FeatureMoments:
     values = features.values(samples)
     n = len(samples)
     means = jnp.mean(values, axis=0)
-    values = values - means
+    centred = values - means
+    covariance = centred.T @ centred / (n - 1)
     between = features.gradient_products(interpolated_samples(samples))
-    gradients = (
-        features.gradient_products(samples)
-        + CONSTANTS.interpolated_weight / n * between
-    )
-    return FeatureMoments(means, values.T @ values / (n - 1), gradients)
+    at_samples = features.gradient_products(samples)
+    gradients = at_samples + CONSTANTS.interpolated_weight / n * between
+    return FeatureMoments(means, covariance, gradients)
 
 
 def interpolated_samples(samples: Array) -> Array:
     """Points on the segments between two random samples, `(interpolated_points, d)`."""
     count = CONSTANTS.interpolated_points
     # A fixed key: K is then one function of the features, which L-BFGS needs.
-    one, other = jax.random.randint(jax.random.key(0), (2, count), 0, len(samples))
+    key = jax.random.key(0)
+    one, other = jax.random.randint(key, (2, count), 0, len(samples))
     fractions = (jnp.arange(count, dtype=samples.dtype)[:, None] + 0.5) / count
     return samples[one] + fractions * (samples[other] - samples[one])
 
@@ -137,18 +136,16 @@ def least_eigenvector(covariance: Array, gradients: Array) -> Array:
     variances, axes = jnp.linalg.eigh(covariance / scale / scale[:, None])
     # A combination without variance has the quotient 0/0: rounding would be taken for a
     # slow function.
-    kept = (
-        variances
-        > CONSTANTS.rank_rounding * jnp.finfo(variances.dtype).eps * variances[-1]
-    )
-    whiten = (
-        jnp.where(kept, axes / jnp.sqrt(jnp.where(kept, variances, 1)), 0)
-        / scale[:, None]
-    )
+    rounding = CONSTANTS.rank_rounding * jnp.finfo(variances.dtype).eps
+    kept = variances > rounding * variances[-1]
+    # The inner `where` keeps negative variances out of the root.
+    deviations = jnp.sqrt(jnp.where(kept, variances, 1))
+    whiten = jnp.where(kept, axes / deviations, 0) / scale[:, None]
     energy = whiten.T @ gradients @ whiten
     # Dropped combinations are zero rows; an eigenvalue above all others keeps them away
     # from the least one. The shape stays m, so that one program serves every rank.
-    energy = energy + jnp.diag(jnp.where(kept, 0, 2 * jnp.trace(energy) + 1))
+    above_all = 2 * jnp.trace(energy) + 1
+    energy = energy + jnp.diag(jnp.where(kept, 0, above_all))
     return whiten @ jnp.linalg.eigh(energy)[1][:, 0]
 
 
@@ -161,22 +158,19 @@ def training_quotient(features: Features, samples: Array) -> Array:
     avoided.
     """
     _, covariance, gradients = feature_moments(features, samples)
-    a = jax.lax.stop_gradient(
-        least_eigenvector(*jax.lax.stop_gradient((covariance, gradients)))
-    )
+    constants = jax.lax.stop_gradient((covariance, gradients))
+    a = jax.lax.stop_gradient(least_eigenvector(*constants))
     return a @ gradients @ a / (a @ covariance @ a)
 
 
 @compiled
 def evaluate(features: Features, training: Array, validation: Array) -> Candidate:
-    """The slowest f on the training samples, and its quotient on the validation
-    samples.
-    """
+    """The slowest f on the training samples, and its validation quotient."""
     observable = minimise_rayleigh(features, training)
-    return Candidate(
-        observable,
-        rayleigh_quotient(observable, validation, jnp.arange(len(validation))).value,
-    )
+    # Every sample is a group of its own: only the value is needed, not its error.
+    groups = jnp.arange(len(validation))
+    quotient = rayleigh_quotient(observable, validation, groups).value
+    return Candidate(observable, quotient)
 
 
 def optimise(
@@ -215,10 +209,13 @@ def _optimise_chunk(
 
     def step(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
         model, state = carry
+        # Taken from the state, where the line search has left them.
         value, gradient = value_and_gradient(model, state=state)
         update, state = OPTIMISER.update(
             gradient, state, model, value=value, grad=gradient, value_fn=loss
         )
         return (optax.apply_updates(model, update), state), None
 
-    return jax.lax.scan(step, (model, state), None, length=CONSTANTS.optimiser_chunk)[0]
+    chunk = CONSTANTS.optimiser_chunk
+    (model, state), _ = jax.lax.scan(step, (model, state), None, length=chunk)
+    return model, state

@@ -23,6 +23,7 @@ from ...core.types import Formula
 from ..constants import CONSTANTS
 from .features import (
     CustomFeatures,
+    RidgeFunctions,
     covariance,
     independent_directions,
     kernel_waves,
@@ -56,9 +57,8 @@ def search(
     own.
     """
     if callable(features):
-        return Choice(
-            *evaluate(CustomFeatures(features), training, validation), "given"
-        )
+        given = evaluate(CustomFeatures(features), training, validation)
+        return Choice(*given, "given")
     families = FAMILIES if features is None else (features,)
     found: dict[str, Candidate] = {}
     if "linear" in families:
@@ -74,9 +74,8 @@ def search(
             line = line_splines(directions[:1], training, knots)
             found["line"] = optimise(line, training, validation)
         if "network" in families:
-            start = network_features(
-                directions[: CONSTANTS.network_directions], training, knots, key
-            )
+            slowest = directions[: CONSTANTS.network_directions]
+            start = network_features(slowest, training, knots, key)
             found["network"] = optimise(start, training, validation)
     # The validation samples decide: a rich family fits the training samples best in any
     # case.
@@ -85,28 +84,27 @@ def search(
 
 
 def _best_kernel(training: Array, validation: Array, key: Array) -> Candidate:
-    """The slowest f among random cosines. Their width is chosen on some of the training
-    samples.
-    """
+    """The slowest f among random cosines, whose width some training samples choose."""
     some = _thin(training)
     count = CONSTANTS.median_points
-    distance = jnp.median(jnp.linalg.norm(some[:count] - some[::-1][:count], axis=1))
+    # The first samples with the last ones: pairs of independent draws.
+    differences = some[:count] - some[::-1][:count]
+    distance = jnp.median(jnp.linalg.norm(differences, axis=1))
     # One key for every width: the widths are then compared by the same waves, scaled.
     waves_key = jax.random.fold_in(key, 1)
     tried = [
         kernel_waves(some, width * distance, CONSTANTS.kernel_waves, waves_key)
         for width in CONSTANTS.kernel_widths
     ]
-    best = min(
-        tried, key=lambda features: float(evaluate(features, some, validation).quotient)
-    )
-    return evaluate(best, training, validation)
+
+    def quotient(features: RidgeFunctions) -> float:
+        return float(evaluate(features, some, validation).quotient)
+
+    return evaluate(min(tried, key=quotient), training, validation)
 
 
 def _thin(samples: Array) -> Array:
-    """Every sample, or every other, third, ..., so that at most `direction_samples` are
-    left.
-    """
+    """Every k-th sample, with the least k that leaves at most `direction_samples`."""
     return samples[:: -(-len(samples) // CONSTANTS.direction_samples)]
 
 
@@ -120,20 +118,16 @@ def _slow_directions(training: Array, validation: Array, key: Array) -> Array:
     samples = _thin(training)
     spread = covariance(samples)
     axes = principal_directions(spread)
-    pairs = samples[
-        jax.random.randint(key, (2, CONSTANTS.direction_pairs), 0, len(samples))
-    ]
-    differences = pairs[0] - pairs[1]
+    count = CONSTANTS.direction_pairs
+    ones, others = jax.random.randint(key, (2, count), 0, len(samples))
+    differences = samples[ones] - samples[others]
     # C⁻¹ in its principal axes, with a floor: a direction without variance would
     # outweigh all others.
-    variances = jnp.maximum(
-        jnp.sum((axes @ spread) * axes, axis=1),
-        CONSTANTS.flat_variance * jnp.trace(spread),
-    )
+    floor = CONSTANTS.flat_variance * jnp.trace(spread)
+    variances = jnp.maximum(jnp.sum((axes @ spread) * axes, axis=1), floor)
     fisher = differences @ axes.T / variances @ axes
-    tried = jnp.concatenate(
-        [axes, independent_directions(samples), differences, fisher]
-    )
+    independent = independent_directions(samples)
+    tried = jnp.concatenate([axes, independent, differences, fisher])
     tried = tried / jnp.linalg.norm(tried, axis=1, keepdims=True)
 
     def quotient(direction: Array) -> Array:

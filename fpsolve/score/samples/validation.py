@@ -1,6 +1,4 @@
-"""Validation of samples, keys and scores: samples are `(n, d)`, finite, and enough for
-their dimension.
-"""
+"""Validation of samples `(n, d)`, of keys and of scores."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,13 +18,11 @@ def check_samples(samples: Numbers, name: str = "samples") -> np.ndarray:
     unless they are finite and n is at least 16 and 2 d + 2.
     """
     cure = "Give one row a sample and one column a coordinate, shape (n, d)."
-    array = check_numbers(
-        name, samples, "it must hold real numbers, shape (n, d)", cure
-    )
+    allowed = "it must hold real numbers, shape (n, d)"
+    array = check_numbers(name, samples, allowed, cure)
     if array.ndim != 2 or array.shape[1] == 0:
-        raise_value_error(
-            f"{name}.shape", array.shape, "it must be (n, d), d at least 1", cure
-        )
+        allowed = "it must be (n, d), d at least 1"
+        raise_value_error(f"{name}.shape", array.shape, allowed, cure)
     count, dim = array.shape
     # a covariance of rank d, with as many samples again: a free choice
     least = max(16, 2 * dim + 2)
@@ -35,12 +31,8 @@ def check_samples(samples: Numbers, name: str = "samples") -> np.ndarray:
             f"{count} are too few for {dim} dimension{'s' * (dim > 1)}, it takes "
             f"{least} at least"
         )
-        raise_value_error(
-            f"{name}.shape",
-            array.shape,
-            allowed,
-            "Give more samples, or fewer coordinates.",
-        )
+        cure = "Give more samples, or fewer coordinates."
+        raise_value_error(f"{name}.shape", array.shape, allowed, cure)
     bad = np.argwhere(~np.isfinite(array))
     if bad.size:
         row, column = (int(k) for k in bad[0])
@@ -48,12 +40,9 @@ def check_samples(samples: Numbers, name: str = "samples") -> np.ndarray:
             f"{len(np.unique(bad[:, 0]))} of {count} rows are not finite, row {row} "
             f"column {column} the first"
         )
-        raise_value_error(
-            f"{name}[{row}, {column}]",
-            float(array[row, column]),
-            allowed,
-            "Leave these rows out.",
-        )
+        place = f"{name}[{row}, {column}]"
+        value = float(array[row, column])
+        raise_value_error(place, value, allowed, "Leave these rows out.")
     return array
 
 
@@ -63,9 +52,8 @@ def check_key(key: Key) -> None:
     try:
         jax.eval_shape(lambda key: jax.random.normal(key, ()), key)
     except (TypeError, ValueError):
-        raise_value_error(
-            "key", key, "it must be a key of jax.random", "Give jax.random.key(0), say."
-        )
+        cure = "Give jax.random.key(0), say."
+        raise_value_error("key", key, "it must be a key of jax.random", cure)
 
 
 def check_output(
@@ -75,22 +63,17 @@ def check_output(
     finite at one of them, with the place.
     """
     points = jnp.asarray(points)
-    arguments = (
-        (points[0],) if lam is None else (points[0], jnp.asarray(lam, points.dtype))
-    )
-    shape = jax.eval_shape(score, *arguments).shape
+    times = () if lam is None else (jnp.asarray(lam, points.dtype),)
+    # The shape first, without an evaluation: its message says what is wrong.
+    shape = jax.eval_shape(score, points[0], *times).shape
     if shape != points.shape[1:]:
         cure = (
             "Return one value a coordinate; an energy belongs in an fp.Potential or "
             "EnergyNetwork."
         )
-        raise_value_error(
-            f"{name}.shape",
-            shape,
-            f"a score must be of the shape of x, {points.shape[1:]}",
-            cure,
-        )
-    values = np.asarray(_values(score, points, arguments[1:]))
+        allowed = f"a score must be of the shape of x, {points.shape[1:]}"
+        raise_value_error(f"{name}.shape", shape, allowed, cure)
+    values = np.asarray(_values(score, points, times))
     bad = np.flatnonzero(~np.all(np.isfinite(values), axis=1))
     if bad.size:
         where = np.array2string(np.asarray(points[bad[0]]), precision=4, threshold=8)
