@@ -35,7 +35,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import check_finite_number, is_concrete, raise_value_error
-from ..core.program import full_precision
+from ..core.program import public_function
 from ..core.result import AccuracyWarning
 from ..core.text import largest
 from ..core.types import PotentialPath, Real, Scalar
@@ -136,7 +136,7 @@ def interpolation_tol(grid: Grid) -> float:
     return CONSTANTS.schedule_path_tol_2d
 
 
-@full_precision
+@public_function
 def along(
     path: PotentialPath,
     *,

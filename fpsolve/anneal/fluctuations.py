@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.checks import check_integer, raise_value_error
-from ..core.program import full_precision
+from ..core.program import public_function
 from ..core.types import Clock, Count, Numbers, PotentialPath, Scalar
 from ..grid import Grid
 from .protocol_request import check_protocol
@@ -60,7 +60,7 @@ def relations(
     return FluctuationRelations(float(jarzynski), float(crooks))
 
 
-@full_precision
+@public_function
 def fluctuation_relations(
     path: PotentialPath,
     schedule: Clock,

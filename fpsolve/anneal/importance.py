@@ -34,7 +34,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import raise_value_error
-from ..core.program import full_precision
+from ..core.program import public_function
 from ..core.result import CODES, code, raise_failure
 from ..core.types import Clock, Formula, PotentialPath, Real, Scalar
 from ..grid import Grid
@@ -75,7 +75,7 @@ class WeightedLaw(eqx.Module):
         return CODES[int(self.code)]
 
 
-@full_precision
+@public_function
 def importance_weights(
     path: PotentialPath,
     schedule: Clock,

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array, host_module
-from ..core.program import full_precision
+from ..core.program import public_function
 from ..core.types import AnyArray, Clock, Initial, Numbers, PotentialPath, Real, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid
@@ -42,7 +42,7 @@ from .transport_result import Transport
 from .transport_run import Run
 
 
-@full_precision
+@public_function
 def transport(
     path: PotentialPath,
     schedule: Clock,

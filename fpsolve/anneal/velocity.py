@@ -37,7 +37,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import raise_value_error
-from ..core.program import full_precision, shape_program
+from ..core.program import public_function, shape_program
 from ..core.types import Real, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid
@@ -110,7 +110,7 @@ class Velocity(eqx.Module):
         return defect / jnp.where(scale > 0, scale, 1)
 
 
-@full_precision
+@public_function
 def velocity(equation: FokkerPlanck, grid: Grid, t: Real = 0.0) -> Velocity:
     """The velocity field of least energy that transports the Gibbs density of a
     time-dependent process.

@@ -24,7 +24,7 @@ import numpy as np
 
 from ..core.arrays import as_array
 from ..core.checks import check_choice, check_integer, raise_value_error
-from ..core.program import full_precision
+from ..core.program import public_function
 from ..core.result import code, raise_failure
 from ..core.types import Clock, Count, PotentialPath, Real, Scalar
 from ..grid import Grid
@@ -50,7 +50,7 @@ from .work_transform import (
 DIRECTIONS = ("forward", "backward")
 
 
-@full_precision
+@public_function
 def work_law(
     path: PotentialPath,
     schedule: Clock,

@@ -20,7 +20,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import is_concrete
-from ..core.program import full_precision, quick_program
+from ..core.program import public_function, quick_program
 from ..core.result import REMEDIES, AccuracyWarning, first_failure, raise_failure
 from ..core.result import code as code_of
 from ..core.types import Initial, Numbers, Real
@@ -34,7 +34,7 @@ from .result import Bridge
 from .solve import drift, solve_on
 
 
-@full_precision
+@public_function
 def bridge(
     equation: FokkerPlanck,
     start: Initial,

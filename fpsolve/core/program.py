@@ -28,6 +28,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import equinox as eqx
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
@@ -81,6 +82,30 @@ def full_precision(function: F) -> F:
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
         with jax.default_matmul_precision("highest"):
+            return function(*arguments, **options)
+
+    return call  # type: ignore[return-value]
+
+
+def public_function(function: F) -> F:
+    """`function` in full precision, and run at once where it depends on nothing traced.
+
+    Under a user's `jit`, `vmap` or `lax` loop every operation becomes part of the
+    program that is being traced, also one on values that are known. A call that holds
+    no tracer is therefore run by itself, once, while the user's program is traced. Its
+    answer is that of the same call outside, to the last bit and with its whole error.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        with jax.default_matmul_precision("highest"):
+            if is_concrete(arguments, options):
+                # A function of the user may close over a tracer, which no argument
+                # shows. The first operation on it raises this error, and the call
+                # belongs to the program that is being traced.
+                unknown = contextlib.suppress(jax.errors.UnexpectedTracerError)
+                with unknown, jax.core.eval_context():
+                    return function(*arguments, **options)
             return function(*arguments, **options)
 
     return call  # type: ignore[return-value]

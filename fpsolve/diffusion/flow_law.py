@@ -27,7 +27,7 @@ from jaxtyping import Array
 
 from ..anneal.read import read_noising
 from ..core.checks import raise_value_error
-from ..core.program import compiled, full_precision, sampling_program
+from ..core.program import compiled, public_function, sampling_program
 from ..core.types import Formula, Numbers
 from ..grid import Gaussian, Grid
 from ..grid.sampling import sample
@@ -50,7 +50,7 @@ class Divergence(NamedTuple):
     tv_error: Array
 
 
-@full_precision
+@public_function
 def sampler_divergence(
     path: NoisingPath, lambdas: Numbers, grid: Grid, *, initial: Formula | None = None
 ) -> Divergence:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core.checks import check_integer
 from ..core.memory import check_memory
+from ..core.program import public_function
 from ..core.types import Count, Formula, Numbers, Real, Scalar
 from ..equation import WithPotential
 from ..grid import Grid
@@ -32,6 +33,7 @@ class Fit(NamedTuple):
     description: str
 
 
+@public_function
 def fit_grid(
     equation: WithPotential,
     initial: Formula | None = None,

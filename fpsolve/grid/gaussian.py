@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import as_array
 from ..core.checks import check_numbers, check_positive, is_concrete, raise_value_error
 from ..core.types import AnyArray, ArrayModule, Numbers
 from .constants import CONSTANTS
@@ -52,8 +53,8 @@ class Gaussian(eqx.Module):
                 "Gaussian.covariance", covariance, "it must hold real numbers", cure
             )
             _check_covariance(covariance)
-        self.mean = jnp.asarray(mean, dtype=float)
-        self.covariance = jnp.asarray(covariance, dtype=float)
+        self.mean = as_array(mean)
+        self.covariance = as_array(covariance)
         if self.mean.ndim > 1:
             raise_value_error(
                 "Gaussian.mean",

@@ -19,7 +19,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import check_finite_number, raise_value_error
-from ..core.program import full_precision
+from ..core.program import public_function
 from ..core.types import Formula, Real
 from ..equation import FokkerPlanck, Schrodinger
 from ..grid import Grid
@@ -82,7 +82,7 @@ class SameState(eqx.Module):
         return bool(self.total_variation <= CONSTANTS.same_state_tol)
 
 
-@full_precision
+@public_function
 def boltzmann_energy(
     objective: Formula, grid: Grid, diffusion: Real
 ) -> BoltzmannEnergy:
@@ -144,7 +144,7 @@ def boltzmann_energy(
     )
 
 
-@full_precision
+@public_function
 def same_state(
     objective: Formula, energy: Formula, grid: Grid, diffusion: Real
 ) -> SameState:

@@ -26,7 +26,7 @@ from ..core.checks import (
     raise_value_error,
 )
 from ..core.content import ReadFunction
-from ..core.program import full_precision
+from ..core.program import public_function
 from ..core.types import Count, Formula, Key, Numbers, Real
 from ..equation import FokkerPlanck
 from ..grid import Gaussian, Grid
@@ -97,7 +97,7 @@ class LangevinDensity(eqx.Module):
         return self.solved.grid
 
 
-@full_precision
+@public_function
 def langevin_density(
     loss: Formula,
     data: Any,

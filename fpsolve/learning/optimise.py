@@ -34,7 +34,7 @@ from ..core.checks import (
     raise_value_error,
 )
 from ..core.content import read_at
-from ..core.program import full_precision
+from ..core.program import public_function
 from ..core.result import CODES, raise_failure
 from ..core.result import code as code_of
 from ..core.types import Count, Formula, Numbers, Real
@@ -71,7 +71,7 @@ class Minimum(eqx.Module):
         return CODES[int(self.code)]
 
 
-@full_precision
+@public_function
 def minimise(
     objective: Formula,
     lower: Numbers,

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import as_array
 from ..core.checks import check_positive, is_concrete, raise_value_error
 from ..core.types import Point
 from .constants import CONSTANTS
@@ -60,16 +61,19 @@ def as_leaf(
             raise_value_error(name, value, "every entry must be finite", cure)
         if positive:
             check_positive(name, array, cure)
+        # A floating-point array keeps its precision; integers take the default one.
+        leaf = as_array(value, array.dtype if is_float else float)
+    else:
+        leaf = jnp.asarray(value)
+        is_float = jnp.issubdtype(leaf.dtype, jnp.floating)
+        # `astype` to the own type makes the weak type of a Python number a strong one.
+        leaf = leaf.astype(leaf.dtype if is_float else float)
     # Shapes are known for traced values too.
-    leaf = jnp.asarray(value)
     if leaf.ndim not in ndims:
         raise_value_error(
             name, value, f"its shape is {leaf.shape}, it must be {shapes}", cure
         )
-    # A floating-point array keeps its precision; integers take the default precision.
-    # `astype` to the own type makes the weak type of a Python number a strong one.
-    is_float = jnp.issubdtype(leaf.dtype, jnp.floating)
-    return leaf.astype(leaf.dtype if is_float else float)
+    return leaf
 
 
 def check_point(

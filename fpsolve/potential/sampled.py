@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.arrays import host_module
+from ..core.arrays import as_array, host_module
 from ..core.checks import (
     check_finite_number,
     check_positive,
@@ -126,9 +126,9 @@ class Sampled(StaticPotential):
             table = along_axes([spline.c for spline in splines], table)
 
         dtype = data.dtype
-        self.coefficients = jnp.asarray(table, dtype)
+        self.coefficients = as_array(table, dtype)
         self.knots = tuple(
-            jnp.asarray(cubic_spline(axis, axis.nodes).t, dtype) for axis in axes
+            as_array(cubic_spline(axis, axis.nodes).t, dtype) for axis in axes
         )
         self.closed = tuple(axis.period is not None for axis in axes)
 

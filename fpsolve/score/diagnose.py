@@ -24,7 +24,7 @@ from jaxtyping import Array
 
 from ..core.checks import check_integer, check_positive, is_concrete, raise_value_error
 from ..core.late import late
-from ..core.program import full_precision
+from ..core.program import public_function
 from ..core.types import Count, Key, Numbers, Point, Real, Scalar
 from ..diffusion.types import Amplitudes
 from ..grid import Grid
@@ -139,7 +139,7 @@ def _describe_side(fraction: Array, mean: Array) -> str:
     return f"{100 * float(fraction):.0f} % about ({coordinates}{more})"
 
 
-@full_precision
+@public_function
 def diagnose(
     score: ScoreModel,
     samples: Numbers,

@@ -19,7 +19,7 @@ from jaxtyping import Array
 
 from ..core.checks import check_numbers, is_concrete, raise_value_error
 from ..core.late import late
-from ..core.program import full_precision, sampling_program
+from ..core.program import public_function, sampling_program
 from ..core.result import code, raise_failure
 from ..core.text import listed
 from ..core.types import AnyArray, Count, Numbers, Scalar
@@ -206,7 +206,7 @@ class Reconstruction(eqx.Module):
         raise_value_error("scheme", type(operator).__name__, allowed, cure)
 
 
-@full_precision
+@public_function
 def reconstruct(
     score: ScoreModel,
     grid: Grid,

@@ -25,7 +25,7 @@ from ..core.arrays import as_array, host_module, scaled
 from ..core.checks import is_concrete, raise_value_error
 from ..core.decision import Decision
 from ..core.memory import check_memory
-from ..core.program import full_precision, quick_program
+from ..core.program import public_function, quick_program
 from ..core.result import CODES, REMEDIES, AccuracyWarning
 from ..core.result import code as code_of
 from ..core.text import largest
@@ -129,7 +129,7 @@ class Correspondence(Result):
         return entries, arrays | parts
 
 
-@full_precision
+@public_function
 def correspondence(
     equation: FokkerPlanck,
     initial: Initial,

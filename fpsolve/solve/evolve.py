@@ -17,7 +17,7 @@ import numpy as np
 
 from ..core.arrays import as_array
 from ..core.checks import is_concrete
-from ..core.program import full_precision
+from ..core.program import public_function
 from ..core.result import REMEDIES, AccuracyWarning, raise_failure
 from ..core.result import code as code_of
 from ..core.types import FilePath, Formula, Initial, Numbers, Real
@@ -40,7 +40,7 @@ from .solution import Solution
 from .turned import on_given_axes, turned_arguments, turned_decision
 
 
-@full_precision
+@public_function
 def evolve(
     equation: Equation,
     initial: Initial,
@@ -178,7 +178,7 @@ def _in_turned_coordinates(
     return on_given_axes(found, given.equation, matrix, tol)
 
 
-@full_precision
+@public_function
 def plan(
     equation: Equation,
     initial: Initial,

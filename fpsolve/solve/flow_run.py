@@ -161,17 +161,18 @@ def _edges(problem: FlowProblem) -> tuple[list[list[Array]], int]:
     starts = [jnp.zeros_like(times[0]), *times[:-1]]
     edges = []
     for start, end in zip(starts, times, strict=True):
-        inside = [
-            as_array(stop) for stop in stops if _is_inside(float(stop), start, end)
-        ]
-        edges.append([start, *inside, end])
+        edges.append([start, *_between(stops, start, end), end])
     return edges, found
 
 
-def _is_inside(stop: float, start: Array, end: Array) -> bool:
-    """Whether a breakpoint lies between two times, unless these are traced."""
-    # Only known numbers can be compared: an interval between traced times is not cut.
-    return is_concrete(start, end) and float(start) < stop < float(end)
+def _between(stops: np.ndarray, start: Array, end: Array) -> list[Array]:
+    """The breakpoints between two times, in ascending order."""
+    if not is_concrete(start, end):
+        # Traced times cannot be compared with breakpoints. One that lies outside is
+        # moved to the nearer end, where it cuts off a part of no length.
+        return [jnp.clip(as_array(stop), start, end) for stop in stops]
+    inside = stops[(stops > float(start)) & (stops < float(end))]
+    return [as_array(stop) for stop in inside]
 
 
 def _rounding(calls: Array) -> Array:

@@ -22,7 +22,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import is_concrete, raise_value_error
-from ..core.program import full_precision
+from ..core.program import public_function
 from ..core.result import NumericalFailure
 from ..core.types import AnyArray, DType, Formula, Scalar
 from ..equation import Equation, FokkerPlanck
@@ -38,7 +38,7 @@ from .field_errors import OnCompanion, field_error
 from .sets import interpolated_set, outside_fractions, read_set, sample_set
 
 
-@full_precision
+@public_function
 def committor(
     equation: Equation,
     grid: Grid,
@@ -99,7 +99,7 @@ def committor(
     return Field(q, _error(problem, system, q, error, check), grid, "committor")
 
 
-@full_precision
+@public_function
 def mean_first_passage_time(
     equation: Equation,
     grid: Grid,

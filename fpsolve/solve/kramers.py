@@ -23,7 +23,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import is_concrete, raise_value_error
-from ..core.program import full_precision, sampling_program
+from ..core.program import public_function, sampling_program
 from ..core.types import Scalar
 from ..equation import Equation, FokkerPlanck
 from ..grid import Grid
@@ -53,7 +53,7 @@ class EyringKramers(eqx.Module):
     gap: Array
 
 
-@full_precision
+@public_function
 def eyring_kramers(equation: Equation, grid: Grid, *, t: Scalar = 0.0) -> EyringKramers:
     """The Eyring-Kramers rates of the wells that the grid holds.
 

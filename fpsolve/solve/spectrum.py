@@ -20,7 +20,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array, host_module
 from ..core.checks import is_concrete
 from ..core.decision import Decision
-from ..core.program import full_precision
+from ..core.program import public_function
 from ..core.result import AccuracyWarning, code, raise_failure
 from ..core.types import Count, Numbers, Real, SameArray, Scalar
 from ..equation import Equation
@@ -41,7 +41,7 @@ LEVEL_REMEDY = (
 )
 
 
-@full_precision
+@public_function
 def spectrum(
     equation: Equation,
     grid: Grid | None = None,
@@ -254,7 +254,7 @@ def warn_of_errors(found: Spectrum, limit: float, count: int | None = None) -> N
         warnings.warn(message, AccuracyWarning, stacklevel=4)
 
 
-@full_precision
+@public_function
 def spectral_gap(
     equation: Equation,
     grid: Grid | None = None,

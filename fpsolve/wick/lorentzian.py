@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.decision import Decision
-from ..core.program import full_precision, quick_program
+from ..core.program import public_function, quick_program
 from ..core.types import Count, Initial, Numbers, Real
 from ..equation import Equation
 from ..grid import Grid
@@ -32,7 +32,7 @@ from .constants import CONSTANTS
 from .result import Continuation
 
 
-@full_precision
+@public_function
 def lorentzian(
     equation: Equation,
     initial: Initial,

@@ -32,7 +32,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import check_choice, check_finite_number, raise_value_error
 from ..core.decision import Decision
-from ..core.program import full_precision, quick_program
+from ..core.program import public_function, quick_program
 from ..core.types import Count, Initial, Numbers, Real
 from ..equation import Equation
 from ..grid import Grid
@@ -45,7 +45,7 @@ from .result import Continuation
 STARTS = ("cusp", "smooth")
 
 
-@full_precision
+@public_function
 def warped_phase(
     equation: Equation,
     initial: Initial,

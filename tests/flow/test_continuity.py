@@ -156,6 +156,24 @@ def test_a_jump_of_the_velocity_in_time_is_found():
     assert relative(grid, given.values[0], exact) < 1e-9
 
 
+def test_traced_times_keep_the_breakpoints():
+    grid = fp.Grid(fp.Periodic(0.0, 2 * np.pi, 31))
+    kicked = fp.Continuity(lambda x, t: jnp.where(t < 0.317, 1.0, -2.0) * jnp.ones(1))
+    start = lambda x: 1 + 0.5 * jnp.cos(x[0])
+    times = np.array([0.2, 0.317, 1.0])
+
+    @jax.jit
+    def run(times):
+        return fp.evolve(kicked, start, times, grid=grid, breakpoints=[0.317, 2.0])
+
+    found = run(times)
+    assert np.max(np.asarray(found.error)) < 1e-9
+    for t, values in zip(times, found.values, strict=True):
+        moved = t if t < 0.317 else 0.317 - 2 * (t - 0.317)
+        exact = grid.density(lambda x, moved=moved: 1 + 0.5 * jnp.cos(x[0] - moved))
+        assert relative(grid, values, exact) < 1e-9
+
+
 def test_three_dimensions():
     grid = fp.Grid(
         fp.Line(-6.5, 6.5, 28), fp.Line(-6.5, 6.5, 28), fp.Periodic(0.0, 2.0, 9)

@@ -114,6 +114,18 @@ def test_single_precision_and_integers():
     )
 
 
+def test_integers_without_double_precision_are_floats():
+    jax.config.update("jax_enable_x64", False)
+    one = np.arange(40).reshape(20, 2) % 7
+    other = np.arange(60).reshape(30, 2) % 5
+    # A bandwidth below 1, and a median that is no integer.
+    for bandwidth in (0.5, None):
+        floats = (samples.astype(np.float32) for samples in (one, other))
+        found = mmd(one, other, bandwidth=bandwidth)
+        expected = mmd(*floats, bandwidth=bandwidth)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("distance", [mmd, frechet_distance])
 def test_bad_samples_are_refused(distance):
     good = np.asarray(jax.random.normal(KEY, (50, 2)))

@@ -15,6 +15,7 @@ Reference: Schmiedl and Seifert, Phys. Rev. Lett. 98 (2007) 108301.
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ...core.arrays import as_array
 from ...core.checks import check_finite_number, is_concrete, raise_value_error
 from ...core.types import Real, Scalar
 from .monotone import Bernstein, Schedule, bernstein, check_total, clip_to_unit
@@ -79,7 +80,5 @@ def jumping(total: Scalar, first: Real, last: Real) -> Jumping:
                 cure,
             )
     # λ as a function of itself, in units of its total.
-    identity = Bernstein(jnp.ones_like(total), jnp.asarray([0.0, 1.0]))
-    lower = jnp.asarray(first, float)
-    upper = 1 - jnp.asarray(last, float)
-    return Jumping(total, identity, jnp.stack([lower, upper]))
+    identity = Bernstein(as_array(1.0), as_array([0.0, 1.0]))
+    return Jumping(total, identity, as_array([first, 1 - last]))

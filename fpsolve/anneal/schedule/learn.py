@@ -29,7 +29,7 @@ from jaxtyping import Array, PyTree
 
 from ...core.arrays import as_array
 from ...core.checks import check_choice, check_integer, raise_value_error
-from ...core.program import full_precision, quick_program
+from ...core.program import public_function, quick_program
 from ...core.types import Clock, Count, PotentialPath, Scalar
 from ...equation import FokkerPlanck
 from ...grid import Grid
@@ -50,7 +50,7 @@ from .monotone import Schedule, Warped, check_total
 SCHEME = ScharfetterGummel()
 
 
-@full_precision
+@public_function
 def learn(
     path: PotentialPath,
     total: Scalar,

@@ -156,7 +156,7 @@ def check_total(total: Scalar) -> Array:
             "it must be one number",
             "Give the time that the whole path takes.",
         )
-    return jnp.asarray(total, dtype=float)
+    return as_array(total)
 
 
 def tabulated(times: Numbers, lambdas: Numbers) -> Tabulated:

@@ -23,12 +23,12 @@ arXiv 2412.07877 (work).
 import itertools
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ...core.arrays import as_array
 from ...core.checks import check_choice, check_integer, raise_value_error
+from ...core.program import public_function
 from ...core.types import Count, PotentialPath, Scalar
 from ...grid import Grid
 from ..along import Along, compute_along, interpolation_tol
@@ -73,7 +73,7 @@ def smooth(total: Scalar, order: Count) -> Schedule:
     cure = "Give how many derivatives vanish at both ends."
     n = check_integer("order", order, 0, cure)
     # The first half of the coefficients is 0, the second is 1.
-    coefficients = jnp.asarray(np.arange(2 * n + 2) > n, dtype=float)
+    coefficients = as_array(np.arange(2 * n + 2) > n)
     return Bernstein(check_total(total), coefficients)
 
 
@@ -105,6 +105,7 @@ class Optimal(Schedule):
         return self.motion.place(u)
 
 
+@public_function
 def optimal(
     path: Any,
     total: Scalar,

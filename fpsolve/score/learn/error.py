@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ...core.checks import check_finite_number, check_integer, raise_value_error
-from ...core.program import compiled, full_precision
+from ...core.program import compiled, public_function
 from ...core.types import Count, DType, Key, Numbers, Real
 from ...diffusion.types import Amplitudes
 from ..constants import CONSTANTS
@@ -44,7 +44,7 @@ class ScoreError(NamedTuple):
     bound: str
 
 
-@full_precision
+@public_function
 def score_error(
     model: ScoreModel,
     samples: Numbers,

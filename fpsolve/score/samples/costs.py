@@ -36,7 +36,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ...core.checks import check_choice, check_integer, check_numbers, raise_value_error
-from ...core.program import compiled, full_precision
+from ...core.program import compiled, public_function
 from ...core.types import Count, Formula, Key, Numbers
 from ...diffusion.steps import cost_steps
 from ...diffusion.types import Amplitudes
@@ -103,7 +103,7 @@ class Speeds(NamedTuple):
     sigma: Array
 
 
-@full_precision
+@public_function
 def sampled_costs(
     score: ScoreModel,
     path: Amplitudes | str,

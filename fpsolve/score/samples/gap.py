@@ -34,7 +34,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ...core.checks import check_numbers, check_positive, raise_value_error
-from ...core.program import full_precision
+from ...core.program import public_function
 from ...core.types import Formula, Key, Numbers, Real
 from ..constants import CONSTANTS
 from .rayleigh import Observable, Quotient, rayleigh_quotient
@@ -75,7 +75,7 @@ class Division(NamedTuple):
     folds: tuple[Fold, Fold]
 
 
-@full_precision
+@public_function
 def sampled_gap(
     samples: Numbers,
     *,

@@ -111,9 +111,10 @@ def _pair(
             cure = "Compare samples of one space."
             raise_value_error(f"{other_name}.shape", other.shape, allowed, cure)
     one, other = jnp.asarray(one), jnp.asarray(other)
-    # Integers of 64 bits become floats; else the wider of the two types is kept.
-    at_least = float if one.dtype == other.dtype == int else one
-    dtype = jnp.result_type(one, other, at_least)
+    # Integers become floats; else the wider of the two types is kept.
+    dtype = jnp.result_type(one, other)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        dtype = jnp.result_type(float)
     return one.astype(dtype), other.astype(dtype)
 
 
