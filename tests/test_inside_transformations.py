@@ -79,6 +79,39 @@ def test_a_function_that_closes_over_a_traced_value_belongs_to_the_program() -> 
     assert abs(jax.jit(jax.grad(mean))(1.3) - slope) < 1e-7
 
 
+def test_sets_that_close_over_a_traced_value() -> None:
+    def middle(edge: Any) -> Any:
+        found = fp.committor(
+            TRAP, GRID, lambda x: x[0] < -edge, lambda x: x[0] > edge, check=False
+        )
+        return found.values[22]
+
+    np.testing.assert_allclose(jax.jit(middle)(1.3), middle(1.3), rtol=1e-12)
+
+
+HIDDEN: dict[str, Callable[[Any], Any]] = {
+    "potential": lambda k: fp.spectral_gap(fp.FokkerPlanck(lambda x: k * x[0] ** 2)),
+    "initial": lambda k: (
+        fp.evolve(TRAP, lambda x: jnp.exp(-k * x[0] ** 2), [0.1]).values
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_a_grid_is_not_fitted_to_a_function_of_a_traced_value(name: str) -> None:
+    with pytest.raises(ValueError, match="grid = None: a grid cannot be fitted"):
+        jax.jit(HIDDEN[name])(1.0)
+
+
+def test_a_grid_is_fitted_where_only_an_observable_is_traced() -> None:
+    def mean(k: Any) -> Any:
+        seen = {"x": lambda x: k * x[0]}
+        run = fp.evolve(TRAP, START, [0.5], tol=1e-4, observables=seen)
+        return run.observables["x"][0]
+
+    assert abs(jax.jit(mean)(2.0) - 0.6 * np.exp(-0.5)) < 1e-4
+
+
 MADE: dict[str, Callable[[], Any]] = {
     "Gaussian": lambda: fp.Gaussian([0.3, 0.1], np.eye(2)),
     "FokkerPlanck": lambda: fp.FokkerPlanck(lambda x: x[0] ** 2, [1.0]),

@@ -100,15 +100,28 @@ def public_function(function: F) -> F:
     def call(*arguments: Any, **options: Any) -> Any:
         with jax.default_matmul_precision("highest"):
             if is_concrete(arguments, options):
-                # A function of the user may close over a tracer, which no argument
-                # shows. The first operation on it raises this error, and the call
-                # belongs to the program that is being traced.
-                unknown = contextlib.suppress(jax.errors.UnexpectedTracerError)
-                with unknown, jax.core.eval_context():
-                    return function(*arguments, **options)
+                try:
+                    with jax.core.eval_context():
+                        return function(*arguments, **options)
+                except (TypeError, ValueError) as error:
+                    # A function of the user may close over a tracer, which no argument
+                    # shows. Then the call belongs to the program that is being traced.
+                    if not _is_of_a_tracer(error):
+                        raise
             return function(*arguments, **options)
 
     return call  # type: ignore[return-value]
+
+
+def _is_of_a_tracer(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, is that of an operation on a tracer
+    outside of its program.
+    """
+    while error is not None:
+        if isinstance(error, jax.errors.UnexpectedTracerError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def compiled(function: F) -> F:

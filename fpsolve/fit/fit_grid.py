@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.checks import check_integer
+from ..core.content import read_at
 from ..core.memory import check_memory
 from ..core.program import public_function
 from ..core.types import Count, Formula, Numbers, Real, Scalar
-from ..equation import WithPotential
+from ..equation import WithPotential, read_equation
 from ..grid import Grid
 from ..plan.constants import CONSTANTS as PLAN
 from ..plan.validation import check_times, check_tolerance
@@ -20,6 +21,7 @@ from .bounding_box import NotConfining
 from .dense_look import Unseen
 from .failures import raise_fit_error
 from .request import FitRequest
+from .sampled_equation import check_known
 from .search import BoxNotFound, Unresolved
 from .validation import check_features, check_request, dimension
 from .whole_grid import NoWave
@@ -33,7 +35,6 @@ class Fit(NamedTuple):
     description: str
 
 
-@public_function
 def fit_grid(
     equation: WithPotential,
     initial: Formula | None = None,
@@ -94,6 +95,7 @@ def fit_grid(
     return fit(equation, initial, tol, times, like=like, features=features).grid
 
 
+@public_function
 def fit(
     equation: Any,
     initial: Formula | None,
@@ -117,6 +119,10 @@ def fit(
     k = None if k is None else check_integer("k", k, 1, "Ask for at least one level.")
     given_times = None if times is None else np.asarray(check_times(times), float)
     ndim = dimension(equation, initial, like, float(t))
+    # A function may close over a tracer, which only shows where it is read.
+    check_known(read_equation(equation, ndim))
+    if callable(initial):
+        check_known(read_at(initial, ndim))
     request = FitRequest(
         equation=equation,
         initial=initial,

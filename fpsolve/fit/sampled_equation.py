@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
+from ..core.checks import is_concrete, raise_value_error
 from ..core.content import read_at
 from ..core.program import sampling_program
 from ..core.types import Formula
@@ -27,6 +28,14 @@ from .constants import CONSTANTS
 # for long ones.
 CHUNK_POINTS = 512
 ENERGY_CHUNK_POINTS = 4096
+
+
+def check_known(*trees: PyTree) -> None:
+    """Raise `ValueError` for tracers, whose values are not known."""
+    if not is_concrete(*trees):
+        cure = "Call fp.fit_grid outside, with concrete numbers, and pass the grid."
+        allowed = "a grid cannot be fitted to traced values (jit, vmap, grad)"
+        raise_value_error("grid", None, allowed, cure)
 
 
 class PointValues(NamedTuple):

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from ..core.checks import check_numbers, is_concrete, raise_value_error
+from ..core.checks import check_numbers, raise_value_error
 from ..core.types import AnyArray, Formula, Numbers
 from ..equation import (
     Continuity,
@@ -18,6 +19,7 @@ from ..equation import (
 from ..grid import Gaussian, Grid, Reflecting
 from .constants import CONSTANTS
 from .failures import short_name
+from .sampled_equation import check_known
 
 
 def check_request(
@@ -27,10 +29,7 @@ def check_request(
     be fitted, and for tracers.
     """
     _check_equation(equation)
-    if not is_concrete(equation, initial, times, numbers):
-        cure = "Call fp.fit_grid outside, with concrete numbers, and pass the grid."
-        allowed = "a grid cannot be fitted to traced values (jit, vmap, grad)"
-        raise_value_error("grid", None, allowed, cure)
+    check_known(equation, initial, times, numbers)
     if like is not None:
         _check_like(like)
     if initial is not None and not callable(initial):
@@ -132,6 +131,9 @@ def dimension(
             # what only arrays of JAX have, such as x.at
             except (AttributeError, TypeError):
                 shape = _call_at(equation, initial, jnp.asarray(point), t)
+        except jax.errors.UnexpectedTracerError:
+            # A function closes over a tracer, whatever the dimension is.
+            raise
         except (IndexError, TypeError, ValueError) as error:
             why = str(error)
             continue

@@ -382,6 +382,9 @@ def _dimension(*potentials: Potential) -> int | None:
             try:
                 for potential in potentials:
                     potential(make(_sample_points(d)[0]), 0.0)
+            except jax.errors.UnexpectedTracerError:
+                # A potential closes over a tracer, whatever the dimension is.
+                raise
             except (ValueError, TypeError, IndexError):
                 continue
             return d

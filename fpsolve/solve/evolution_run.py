@@ -76,6 +76,9 @@ def on_finer_grids(
     """The same on finer grids, and on wider ones, until the error is at most the
     tolerance or is no longer reduced.
     """
+    # Under a transformation nothing is compared, and errors have no values here.
+    if not solved.found.compared:
+        return solved
     tol = solved.plan.tol
     # Nodes do not help where a box is too narrow.
     box_error = float(np.max(np.asarray(solved.found.parts.box)))
