@@ -61,8 +61,10 @@ def as_leaf(
             raise_value_error(name, value, "every entry must be finite", cure)
         if positive:
             check_positive(name, array, cure)
-        # A floating-point array keeps its precision; integers take the default one.
-        leaf = as_array(value, array.dtype if is_float else float)
+        # A floating-point array keeps its precision, except that numpy's own, double,
+        # becomes the default one, as that of integers does.
+        keeps_precision = is_float and array.dtype != np.float64
+        leaf = as_array(value, array.dtype if keeps_precision else float)
     else:
         leaf = jnp.asarray(value)
         is_float = jnp.issubdtype(leaf.dtype, jnp.floating)
