@@ -13,6 +13,7 @@ from .solver_choice import lowest_modes as lowest_modes
 from .supersymmetric_gap import line_gap as line_gap
 from .supersymmetric_gap import partner_mode as partner_mode
 from .supersymmetric_gap import sample_line as sample_line
+from .supersymmetric_gap import sample_smooth_line as sample_smooth_line
 from .supersymmetric_gap import sampled_line_gap as sampled_line_gap
 from .tridiagonal import on_host as on_host
 from .tridiagonal import tridiagonal_modes as tridiagonal_modes

@@ -27,9 +27,9 @@ from ..core.checks import raise_value_error
 from ..core.program import shape_program
 from ..core.types import DType, Scalar
 from ..equation import FokkerPlanck
-from ..grid import Axis, Grid, Line
+from ..grid import Axis, Grid, Line, Places
 from ..operator import EdgeOperator, Samples, ScharfetterGummel
-from ..operator.base import places_of, sample_equation
+from ..operator.base import places_of, sample_equation, sample_smooth_equation
 from .constants import CONSTANTS
 from .partner_kernel import LOG_ZERO, Chain, kernel_gap, partner_kernel, unit
 
@@ -125,17 +125,33 @@ def sample_line(
             "the partner kernel needs no-flux boundaries",
             "Use fp.Line or fp.Reflecting.",
         )
-    # A small program for each chain, which serves all boxes: one for all chains takes
-    # ten times as long to compile.
     reversible = equation.irreversible_anywhere is None
     scheme = ScharfetterGummel()
-    samples = []
-    for grid in _chain_grids(axis, cells or CONSTANTS.chain_cells):
-        places = places_of(grid, scheme, equation, reversible)
-        samples.append(
-            sample_equation(scheme, equation, places, as_array(t), reversible)
-        )
-    return tuple(samples)
+    # A small program for each chain, which serves all boxes: one for all chains takes
+    # ten times as long to compile.
+    return tuple(
+        sample_equation(scheme, equation, places, as_array(t), reversible)
+        for places in _chain_places(equation, axis, cells)
+    )
+
+
+def sample_smooth_line(
+    equation: FokkerPlanck,
+    axis: Axis,
+    t: Scalar,
+    cells: tuple[int, ...] | None = None,
+) -> tuple[tuple[Samples, ...], Array]:
+    """`sample_line` for functions that do not jump, in a fifth of the operations, and
+    whether one jumps all the same.
+    """
+    reversible = equation.irreversible_anywhere is None
+    scheme = ScharfetterGummel()
+    found = [
+        sample_smooth_equation(scheme, equation, places, as_array(t), reversible)
+        for places in _chain_places(equation, axis, cells)
+    ]
+    samples, jumps = zip(*found, strict=True)
+    return samples, jnp.any(jnp.stack(jumps))
 
 
 @shape_program
@@ -159,6 +175,16 @@ def sampled_line_gap(
     # gap itself may underflow.
     log, uncertainty = extrapolate(found.log)
     return LineGap(jnp.exp(log), log, uncertainty + jnp.max(found.error))
+
+
+def _chain_places(
+    equation: FokkerPlanck, axis: Axis, cells: tuple[int, ...] | None
+) -> list[Grid | Places]:
+    reversible = equation.irreversible_anywhere is None
+    grids = _chain_grids(axis, cells or CONSTANTS.chain_cells)
+    return [
+        places_of(grid, ScharfetterGummel(), equation, reversible) for grid in grids
+    ]
 
 
 def _chain_grids(axis: Axis, cells: tuple[int, ...]) -> list[Grid]:

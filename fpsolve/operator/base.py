@@ -180,7 +180,7 @@ def sample_equation(
     # The smaller program first; the larger one only where a function jumps, which a
     # program alone could not decide.
     if is_concrete(equation, t):
-        samples, jumps = _sample_smooth(scheme, equation, grid, t, reversible)
+        samples, jumps = sample_smooth_equation(scheme, equation, grid, t, reversible)
         if not bool(jumps):
             return samples
     return _sample(scheme, equation, grid, t, reversible)
@@ -198,13 +198,14 @@ def _sample(
 
 
 @sampling_program
-def _sample_smooth(
+def sample_smooth_equation(
     scheme: Scheme,
     equation: Equation,
     grid: Grid | Places,
     t: Scalar,
     reversible: bool,
 ) -> tuple[Samples, Array]:
+    """`sample_smooth` as a small program of its own."""
     return sample_smooth(scheme, equation, grid, t, reversible)
 
 

@@ -24,6 +24,7 @@ from ..eigen import (
     partner_mode,
     relaxation_modes,
     sample_line,
+    sample_smooth_line,
     sampled_line_gap,
     tridiagonal_modes,
 )
@@ -207,8 +208,16 @@ def with_small_gap(tried: Candidate, outcome: Outcome) -> Outcome:
     # Where no scheme was given, a small gap is that of the continuum.
     assert isinstance(request.equation, FokkerPlanck)
     axis = request.grid.axes[0]
-    samples = sample_line(request.equation, axis, request.t)
-    found = _continuum_gap(outcome.levels, outcome.tiny, samples, axis)
+    tiny = outcome.tiny
+    if request.concrete or isinstance(tried.operator, EdgeOperator):
+        samples = sample_line(request.equation, axis, request.t)
+    else:
+        # A traced program holds this part whether its gap is tiny or not. A basis is
+        # for smooth functions, and so are these samples: a gradient compiles in a third
+        # of the time. If a function jumps, the level keeps its value and its error.
+        samples, jumps = sample_smooth_line(request.equation, axis, request.t)
+        tiny = tiny & ~jumps
+    found = _continuum_gap(outcome.levels, tiny, samples, axis)
     return outcome._replace(levels=found)
 
 
