@@ -125,3 +125,27 @@ def test_rates_are_paired_once():
     assert miscounted(values, np.append(others, 0.2), pairs) == pytest.approx(
         [0.0, 0.8, 1.03, 1.8]
     )
+
+
+ROUGH = {
+    "jump": lambda x, height: height * (jnp.abs(x[0]) < 0.5) + x[0] ** 2,
+    "kink": lambda x, height: height * jnp.abs(x[0]) + x[0] ** 2 / 2,
+}
+
+
+@NOT_WARNED
+@pytest.mark.parametrize("name", ROUGH)
+def test_a_traced_run_tells_of_what_derivatives_do_not_see(name):
+    grid = fp.Grid(fp.Line(-6.0, 6.0, 64))
+
+    def levels(height):
+        equation = fp.FokkerPlanck(lambda x: ROUGH[name](x, height))
+        found = fp.spectrum(equation, grid, 2)
+        return found.values, found.errors
+
+    true, _ = levels(2.0)
+    values, errors = jax.jit(levels)(2.0)
+    wrong = float(abs(values[1] - true[1]))
+    # Without the level of sqrt(pi) the error was 1e-12.
+    assert wrong > 1e-2
+    assert float(errors[1]) > wrong / 3

@@ -4,6 +4,7 @@
     basis     sum_i max(D k_i^2) int |short waves of psi along axis i|^2: what the waves
               beyond the grid, which are about as large as its shortest ones, change in
               the quotient
+              of a process at least the level that sqrt(pi) has in this basis
     volumes   of a process, E (0.3 <P^2> + E h^2 / 12 D), P the Peclet numbers of the
               cells in the mean over psi^2; of a wave, D h^2 / 12 int (psi'')^2 by
               second differences
@@ -71,7 +72,23 @@ def single_look(
         if axis.unbounded:
             box = box + _end_flux(operator, vectors, i, hopping)
     margin = CONSTANTS.single_look_margin
-    return SingleLook(margin * space, margin * box)
+    space = margin * space
+    in_basis = isinstance(operator, TensorOperator)
+    if in_basis and operator.log_sqrt_pi is not None and not grid.absorbs:
+        space = jnp.maximum(space, _ground_level(operator, operator.log_sqrt_pi))
+    return SingleLook(space, margin * box)
+
+
+def _ground_level(operator: Operator, log_sqrt_pi: Array) -> Array:
+    """|(sqrt(pi), H sqrt(pi))|, a scalar, with sqrt(pi) from the potential itself.
+
+    It is zero but for what the basis does not represent. H is made of derivatives at
+    the nodes, which see no jump and no kink of the potential; sqrt(pi) has both.
+    """
+    grid = operator.grid
+    sqrt_pi = jnp.exp(log_sqrt_pi - jnp.max(log_sqrt_pi))
+    level = grid.integrate(sqrt_pi * operator.hamiltonian(sqrt_pi))
+    return jnp.abs(level) / grid.integrate(sqrt_pi**2)
 
 
 def _hopping(operator: Operator, i: int) -> Array:

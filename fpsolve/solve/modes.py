@@ -218,7 +218,7 @@ def with_small_gap(tried: Candidate, outcome: Outcome) -> Outcome:
         samples, jumps = sample_smooth_line(request.equation, axis, request.t)
         tiny = tiny & ~jumps
     found = _continuum_gap(outcome.levels, tiny, samples, axis)
-    return outcome._replace(levels=found)
+    return outcome._replace(levels=found, tiny=tiny)
 
 
 @shape_program
