@@ -61,7 +61,9 @@ def docstring_blocks(source: str, where: str = "made_up") -> dict[str, str]:
                     f"{where}:{name or 'module'}" + (f":{number}" if number > 1 else "")
                 ] = block.code
         for child in ast.iter_child_nodes(node):
-            visit(child, ".".join(filter(None, [name, getattr(child, "name", "")])))
+            # Definitions are statements: expressions, which are most nodes, hold none.
+            if isinstance(child, ast.stmt):
+                visit(child, ".".join(filter(None, [name, getattr(child, "name", "")])))
 
     visit(ast.parse(source), "")
     return blocks
