@@ -16,7 +16,8 @@ References: theorem T4 of this library; Romberg's table: Stoer and Bulirsch,
 Introduction to Numerical Analysis (2002), section 3.4.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +28,13 @@ from ..core.checks import raise_value_error
 from ..core.program import shape_program
 from ..core.types import DType, Scalar
 from ..equation import FokkerPlanck
-from ..grid import Axis, Grid, Line, Places
+from ..grid import Axis, Grid, Line
 from ..operator import EdgeOperator, Samples, ScharfetterGummel
 from ..operator.base import places_of, sample_equation, sample_smooth_equation
 from .constants import CONSTANTS
 from .partner_kernel import LOG_ZERO, Chain, kernel_gap, partner_kernel, unit
+
+T = TypeVar("T")
 
 
 class PartnerMode(NamedTuple):
@@ -125,33 +128,37 @@ def sample_line(
             "the partner kernel needs no-flux boundaries",
             "Use fp.Line or fp.Reflecting.",
         )
-    reversible = equation.irreversible_anywhere is None
-    scheme = ScharfetterGummel()
-    # A small program for each chain, which serves all boxes: one for all chains takes
-    # ten times as long to compile.
-    return tuple(
-        sample_equation(scheme, equation, places, as_array(t), reversible)
-        for places in _chain_places(equation, axis, cells)
-    )
+    return tuple(_on_chains(sample_equation, equation, axis, t, cells))
 
 
 def sample_smooth_line(
-    equation: FokkerPlanck,
-    axis: Axis,
-    t: Scalar,
-    cells: tuple[int, ...] | None = None,
+    equation: FokkerPlanck, axis: Axis, t: Scalar
 ) -> tuple[tuple[Samples, ...], Array]:
     """`sample_line` for functions that do not jump, in a fifth of the operations, and
     whether one jumps all the same.
     """
-    reversible = equation.irreversible_anywhere is None
-    scheme = ScharfetterGummel()
-    found = [
-        sample_smooth_equation(scheme, equation, places, as_array(t), reversible)
-        for places in _chain_places(equation, axis, cells)
-    ]
+    found = _on_chains(sample_smooth_equation, equation, axis, t, None)
     samples, jumps = zip(*found, strict=True)
     return samples, jnp.any(jnp.stack(jumps))
+
+
+def _on_chains(
+    sample: Callable[..., T],
+    equation: FokkerPlanck,
+    axis: Axis,
+    t: Scalar,
+    cells: tuple[int, ...] | None,
+) -> list[T]:
+    """What `sample` gives of a process on the finite volumes of each chain."""
+    reversible = equation.irreversible_anywhere is None
+    scheme = ScharfetterGummel()
+    # A small program for each chain, which serves all boxes: one for all chains takes
+    # ten times as long to compile.
+    found = []
+    for grid in _chain_grids(axis, cells or CONSTANTS.chain_cells):
+        places = places_of(grid, scheme, equation, reversible)
+        found.append(sample(scheme, equation, places, as_array(t), reversible))
+    return found
 
 
 @shape_program
@@ -175,16 +182,6 @@ def sampled_line_gap(
     # gap itself may underflow.
     log, uncertainty = extrapolate(found.log)
     return LineGap(jnp.exp(log), log, uncertainty + jnp.max(found.error))
-
-
-def _chain_places(
-    equation: FokkerPlanck, axis: Axis, cells: tuple[int, ...] | None
-) -> list[Grid | Places]:
-    reversible = equation.irreversible_anywhere is None
-    grids = _chain_grids(axis, cells or CONSTANTS.chain_cells)
-    return [
-        places_of(grid, ScharfetterGummel(), equation, reversible) for grid in grids
-    ]
 
 
 def _chain_grids(axis: Axis, cells: tuple[int, ...]) -> list[Grid]:
